@@ -1,0 +1,203 @@
+//! The configuration as the rest of the program sees it: validated, complete, with every default filled in.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::core::dialect::Dialect;
+use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+
+use super::secret::Secret;
+
+/// A whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name of the pipeline; part of the key of its checkpoints. `[a-z0-9_.-]`, at most 100 characters.
+    pub pipeline: String,
+    /// Where change events come from.
+    pub source: SourceConfig,
+    /// Where they go.
+    pub sink: SinkConfig,
+    /// Limits of batches.
+    pub batch: BatchConfig,
+    /// What holds for tables that have no rule, and for what rules leave out.
+    pub defaults: TableRule,
+    /// Rules by topic.
+    pub tables: Vec<TopicRule>,
+    /// How events without a schema are read.
+    pub plain: PlainConfig,
+    /// What happens to a record that cannot be applied.
+    pub on_bad_record: OnBadRecord,
+    /// Where metrics, health and status are served; `None` serves nothing.
+    pub listen: Option<SocketAddr>,
+    /// How long a stop may take before what is left is rolled back.
+    pub drain: Duration,
+}
+
+/// A source.
+#[derive(Clone, Debug)]
+pub enum SourceConfig {
+    /// A Kafka cluster.
+    Kafka(KafkaConfig),
+    /// Files of records.
+    File(FileConfig),
+}
+
+/// A Kafka source.
+#[derive(Clone, Debug)]
+pub struct KafkaConfig {
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// Topics by name.
+    pub topics: Vec<String>,
+    /// Topics by regular expression (anchored with `^`, as librdkafka wants it).
+    pub topics_regex: Option<String>,
+    /// Topics that the expression matches but that are left out: names or `^…` expressions.
+    pub exclude: Vec<String>,
+    /// Consumer group.
+    pub group: String,
+    /// Where partitions begin that exist at the pipeline's first claim.
+    pub start: Start,
+    /// Any librdkafka property. Values may be secrets and are never printed.
+    pub client: BTreeMap<String, Secret>,
+}
+
+/// Where a pipeline begins when it has no checkpoint yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the start of the log.
+    Earliest,
+    /// At the end of the log.
+    Latest,
+}
+
+/// A file source.
+#[derive(Clone, Debug)]
+pub struct FileConfig {
+    /// JSON Lines files as `kcat -J` prints them, plain or gzip; patterns already expanded, in order.
+    pub paths: Vec<PathBuf>,
+    /// Only these topics, if any are named.
+    pub topics: Vec<String>,
+}
+
+/// A destination.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// `postgres://`, `mysql://`, `mariadb://`, `sqlite:path`. Holds the password.
+    pub url: Secret,
+    /// Told by the URL's scheme.
+    pub dialect: Dialect,
+    /// Lanes, each with a connection of its own; always 1 for SQLite.
+    pub writers: usize,
+    /// Longest wait for a lock before the transaction is given up and tried again.
+    pub lock_timeout: Duration,
+}
+
+/// A batch ends when it reaches one of these, or when nothing is being applied and `age` is over.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchConfig {
+    /// Records.
+    pub rows: usize,
+    /// Bytes of records.
+    pub bytes: usize,
+    /// Age of its first record.
+    pub age: Duration,
+}
+
+/// How a table is treated.
+#[derive(Clone, Debug)]
+pub struct TableRule {
+    /// Wanted contract.
+    pub contract: Contract,
+    /// What a delete does.
+    pub delete: DeleteMode,
+    /// Whether missing tables are made from the event's schema.
+    pub create: bool,
+    /// Where tokens are.
+    pub token_storage: TokenStorage,
+    /// Leaves out the re-check against concurrent writers.
+    pub single_writer: bool,
+    /// Allows the Kafka offset as token where events carry no position of the source.
+    pub offset_order: bool,
+}
+
+/// A rule for the topics that it names.
+#[derive(Clone, Debug)]
+pub struct TopicRule {
+    /// Topic name, or a `^…` expression over it.
+    pub topic: TopicMatch,
+    /// For topics that carry several tables (record form): only events of this source table.
+    pub source_table: Option<String>,
+    /// Destination table instead of the source's.
+    pub into: Option<TableName>,
+    /// Business key instead of the record key's fields.
+    pub key: Option<Vec<String>>,
+    /// Columns that order changes instead of the source's position.
+    pub order_by: Vec<String>,
+    /// Columns that are not written.
+    pub exclude_columns: Vec<String>,
+    /// Events of these topics are not applied at all.
+    pub skip: bool,
+    /// The rest.
+    pub rule: TableRule,
+}
+
+/// Which topics a rule is for.
+#[derive(Clone, Debug)]
+pub enum TopicMatch {
+    /// This one.
+    Name(String),
+    /// Those that match.
+    Pattern(regex::Regex),
+}
+
+impl TopicMatch {
+    /// Whether the rule is for this topic.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Name(name) => name == topic,
+            Self::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
+}
+
+/// How values of events without a schema are read where the destination's column alone cannot tell.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PlainConfig {
+    /// What text in a decimal column is; `None` refuses it.
+    pub decimal: Option<PlainDecimal>,
+    /// Unit of numbers in date-and-time columns; `None` refuses them.
+    pub time: Option<PlainTime>,
+}
+
+/// See [`PlainConfig::decimal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainDecimal {
+    /// Base64 of the unscaled number (`decimal.handling.mode=precise`), scale taken from the column.
+    Base64,
+    /// The number itself as text (`decimal.handling.mode=string`).
+    Text,
+}
+
+/// See [`PlainConfig::time`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlainTime {
+    /// Milliseconds for columns of up to 3 fraction digits, else microseconds (`time.precision.mode=adaptive`).
+    Adaptive,
+    /// Milliseconds.
+    Millis,
+    /// Microseconds.
+    Micros,
+    /// Nanoseconds.
+    Nanos,
+}
+
+/// What happens to a record that cannot be applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBadRecord {
+    /// It is kept aside with its reason; its neighbours go on.
+    Quarantine,
+    /// Its partition stops there.
+    Stop,
+}

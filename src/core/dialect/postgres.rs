@@ -1,0 +1,1 @@
+//! Statements of postgres for a table.

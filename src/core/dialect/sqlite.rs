@@ -1,0 +1,1 @@
+//! Statements of sqlite for a table.

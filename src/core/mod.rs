@@ -1,0 +1,17 @@
+//! The pure core: what an event means and what follows from it. No tokio, no driver, no clock, no randomness, no
+//! environment in here; the shell around it does the I/O and passes the time in.
+
+pub mod backoff;
+pub mod batch;
+pub mod decode;
+pub mod dialect;
+pub mod event;
+pub mod failure;
+pub mod lane;
+pub mod pgcopy;
+pub mod plan;
+pub mod record;
+pub mod table;
+pub mod token;
+pub mod value;
+pub mod wire;

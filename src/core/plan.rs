@@ -1,0 +1,193 @@
+//! What one transaction will do.
+//!
+//! A plan is made by [`super::batch`] from the records of a batch and is applied as a whole by a sink: there is no way
+//! to apply its rows without its offsets. Its order is fixed (checkpoints by topic and partition, tables by name, rows by
+//! key), so that two writers lock in one order and a plan is the same whenever it is made from the same records.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::record::{Headers, TopicPartition};
+use super::table::{Row, Table};
+use super::token::Token;
+use super::value::Value;
+
+/// Everything that one transaction does.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Under whose checkpoints: the pipeline's name, or `<pipeline>#replay-<id>` for a replay.
+    pub checkpoint_owner: Arc<str>,
+    /// The pipeline's name, for counters and the quarantine.
+    pub pipeline: Arc<str>,
+    /// Checkpoints to move, ordered by topic and partition.
+    pub advances: Vec<Advance>,
+    /// Changes by table, ordered by table name.
+    pub tables: Vec<TablePlan>,
+    /// Records that cannot be applied.
+    pub quarantine: Vec<QuarantinedRecord>,
+    /// Rows of the ledger that the batch's tokens rest on.
+    pub ledger: Vec<LedgerEntry>,
+    /// Ids of quarantined records that this plan settles (a retry).
+    pub settled: Vec<i64>,
+    /// Rewrite rows whose token is equal (`replay --repair`).
+    pub repair: bool,
+}
+
+/// A checkpoint moves from exactly `from` to `next`, under exactly `fence`.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// Whose.
+    pub at: TopicPartition,
+    /// The fence that was handed out by the claim.
+    pub fence: i64,
+    /// The stored next offset, or the previous batch's `next`.
+    pub from: i64,
+    /// Last record's offset + 1, or the consumer's position at the end of the partition.
+    pub next: i64,
+    /// What became of the records of `[from, next)`.
+    pub counts: Counts,
+    /// Source time of the newest event in milliseconds since 1970.
+    pub source_time_ms: Option<i64>,
+    /// Bytes of the key of the last record if that was a delete event whose null record may follow, else `None`.
+    pub open_delete: Option<Bytes>,
+}
+
+/// How the records of a partition were settled; together they are all records of the range. Whether a change was applied
+/// or superseded is known per table only (see [`TableOutcome`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Change events that went into a table's plan (applied or superseded).
+    pub changes: u64,
+    /// Left out by the configuration.
+    pub filtered: u64,
+    /// Kept aside.
+    pub quarantined: u64,
+    /// Heartbeats, transaction and schema change records, nulls behind their delete.
+    pub control: u64,
+}
+
+/// Changes for one table. Every key occurs at most once over `upserts` and `deletes`; both are ordered by key.
+#[derive(Clone, Debug)]
+pub struct TablePlan {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Rows to write, grouped by the columns that they carry.
+    pub upserts: Vec<UpsertGroup>,
+    /// Keys to delete.
+    pub deletes: Vec<Delete>,
+    /// Greatest token of a TRUNCATE in this batch.
+    pub truncate: Option<Token>,
+    /// Events that lost inside the batch already: all events of the batch less the entries above.
+    pub collapsed: u64,
+}
+
+impl TablePlan {
+    /// Rows to write.
+    pub fn upsert_count(&self) -> usize {
+        self.upserts.iter().map(|group| group.rows.len()).sum()
+    }
+}
+
+/// Rows that carry the same columns. Columns of the table that are not among them are left alone on update and take the
+/// database's default on insert.
+#[derive(Clone, Debug)]
+pub struct UpsertGroup {
+    /// Indices into the table's columns, ascending; all key columns are among them. For a change-log table: all its columns.
+    pub columns: Arc<[usize]>,
+    /// The rows.
+    pub rows: Vec<Upsert>,
+}
+
+/// A row to write if its token beats what is stored.
+#[derive(Clone, Debug)]
+pub struct Upsert {
+    /// Token of the event. Change-log tables do not compare it.
+    pub token: Token,
+    /// Values in the order of the group's columns, ready to be written.
+    pub values: Row,
+}
+
+/// A key to delete if the token beats what is stored.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    /// Token of the event.
+    pub token: Token,
+    /// Values of the key columns, in the order of `table.key`.
+    pub key: Vec<Value>,
+}
+
+/// A record that cannot be applied, with why.
+#[derive(Clone, Debug)]
+pub struct QuarantinedRecord {
+    /// Where it lay.
+    pub at: TopicPartition,
+    /// Topic incarnation.
+    pub incarnation: Arc<str>,
+    /// Its offset.
+    pub offset: i64,
+    /// Record time in milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Bytes of the key.
+    pub key: Option<Bytes>,
+    /// Bytes of the value.
+    pub value: Option<Bytes>,
+    /// Headers.
+    pub headers: Headers,
+    /// Destination table, if that was known.
+    pub table: Option<String>,
+    /// Token in bytes, if that was known.
+    pub token: Option<Token>,
+    /// Stable reason code: `undecodable`, `unsupported_type`, …
+    pub reason: &'static str,
+    /// What is wrong, without values.
+    pub detail: String,
+}
+
+/// A fact that tokens rest on, found in the log of a partition: written once, never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerEntry {
+    /// The partition in which it was found.
+    pub at: TopicPartition,
+    /// Incarnation of the topic.
+    pub incarnation: Arc<str>,
+    /// Offset of the record that shows it; it holds for that record and all after it.
+    pub offset: i64,
+    /// Kind of the fact; `snapshot_lsn` is the only one so far.
+    pub kind: &'static str,
+    /// The fact.
+    pub value: u64,
+}
+
+/// How a plan's changes of one table ended, counted inside the transaction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TableOutcome {
+    /// Upserts and deletes that took effect. A delete of an unknown key that left a tombstone is applied.
+    pub applied: u64,
+    /// Lost inside the batch.
+    pub superseded_in_batch: u64,
+    /// Lost to the row (or the side table's token of a live row).
+    pub superseded_by_row: u64,
+    /// Lost to a tombstone.
+    pub superseded_by_tombstone: u64,
+    /// Lost to a truncate token.
+    pub superseded_by_truncate: u64,
+    /// Rows and tombstones deleted by the re-check under the table's lock.
+    pub recheck_deleted: u64,
+    /// Tombstones inserted less tombstones removed.
+    pub tombstones_delta: i64,
+}
+
+impl TableOutcome {
+    /// Events that lost.
+    pub fn superseded(&self) -> u64 {
+        self.superseded_in_batch + self.superseded_by_row + self.superseded_by_tombstone + self.superseded_by_truncate
+    }
+}
+
+/// Proof that a plan was committed.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// In the order of the plan's tables.
+    pub tables: Vec<TableOutcome>,
+}

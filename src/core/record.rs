@@ -1,0 +1,143 @@
+//! A record as it lies on a topic: bytes and where they were found.
+//!
+//! Nothing here is decoded. A lane keeps the records of a batch until the batch is committed, so that it can be planned
+//! again without one of them (quarantine) or without the partitions that were taken away (fencing).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// A partition of a topic. Cheap to clone; ordered by topic, then number, which is the order in which checkpoint rows
+/// are locked.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: Arc<str>,
+    /// Number of the partition, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Names a partition of a topic.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+impl fmt::Debug for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One record of a topic. `key` and `value` are `None` for null bytes, which is not the same as empty.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it lies.
+    pub at: TopicPartition,
+    /// Its offset there.
+    pub offset: i64,
+    /// Its record time in milliseconds since 1970, if it has one.
+    pub timestamp_ms: Option<i64>,
+    /// Bytes of the key.
+    pub key: Option<Bytes>,
+    /// Bytes of the value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Headers,
+}
+
+impl Record {
+    /// Bytes that this record holds in memory, for the limits of batches and queues.
+    pub fn size_bytes(&self) -> usize {
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        length(&self.key) + length(&self.value) + self.headers.0.len() + std::mem::size_of::<Self>()
+    }
+}
+
+/// Headers of a record in one piece of memory: `name length (u32) | name | value length (i32, -1 for null) | value`,
+/// big-endian, one after the other. They are kept for the quarantine; nothing that decides correctness reads them
+/// (mirrors and proxies drop headers).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Bytes);
+
+impl Headers {
+    /// Packs names and values.
+    pub fn pack<'a>(headers: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        let mut packed = BytesMut::new();
+        for (name, value) in headers {
+            packed.put_u32(name.len() as u32);
+            packed.put_slice(name.as_bytes());
+            match value {
+                None => packed.put_i32(-1),
+                Some(bytes) => {
+                    packed.put_i32(bytes.len() as i32);
+                    packed.put_slice(bytes);
+                }
+            }
+        }
+        Self(packed.freeze())
+    }
+
+    /// The packed form, as the quarantine stores it.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// Takes the packed form back; what cannot be read ends the list.
+    pub fn from_packed(packed: Bytes) -> Self {
+        Self(packed)
+    }
+
+    /// Names and values in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (String, Option<Bytes>)> + '_ {
+        let mut rest = self.0.clone();
+        std::iter::from_fn(move || {
+            let name_length = take_u32(&mut rest)? as usize;
+            if rest.len() < name_length {
+                return None;
+            }
+            let name = String::from_utf8_lossy(&rest.split_to(name_length)).into_owned();
+            let value_length = take_u32(&mut rest)? as i32;
+            if value_length < 0 {
+                return Some((name, None));
+            }
+            if rest.len() < value_length as usize {
+                return None;
+            }
+            Some((name, Some(rest.split_to(value_length as usize))))
+        })
+    }
+}
+
+fn take_u32(rest: &mut Bytes) -> Option<u32> {
+    if rest.len() < 4 {
+        return None;
+    }
+    let taken = rest.split_to(4);
+    Some(u32::from_be_bytes([taken[0], taken[1], taken[2], taken[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_come_back_and_torn_ones_end_the_list() {
+        let headers = Headers::pack([("a", Some(b"1".as_slice())), ("", None), ("b", Some(b"".as_slice()))]);
+        let listed: Vec<_> = headers.iter().collect();
+        assert_eq!(listed.len(), 3);
+        assert_eq!(listed[0], ("a".to_owned(), Some(Bytes::from_static(b"1"))));
+        assert_eq!(listed[1], (String::new(), None));
+        assert_eq!(listed[2], ("b".to_owned(), Some(Bytes::new())));
+        let torn = headers.as_bytes().slice(..headers.as_bytes().len() - 6);
+        assert_eq!(Headers::from_packed(torn).iter().count(), 2);
+    }
+}
