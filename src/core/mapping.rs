@@ -23,6 +23,8 @@ pub struct Mapping {
     pub columns: Arc<[usize]>,
     /// What orders the changes.
     pub order: OrderPolicy,
+    /// An upsert writes every column of the table that can be written: nothing of a former row can shine through.
+    pub covers_table: bool,
     /// Where the value of each of `columns` comes from.
     sources: Vec<Source>,
     /// For each key column: its index in `columns`.
@@ -103,8 +105,9 @@ impl Mapping {
             other => other,
         };
         let delete_key = delete_key(&table, row, key)?;
+        let covers_table = table.shape.columns.iter().filter(|column| !column.generated).count() == columns.len();
         let sources = found.into_iter().map(|(_, source)| source).collect();
-        Ok(Self { table, columns, order, sources, key_in_columns, delete_key, rules })
+        Ok(Self { table, columns, order, covers_table, sources, key_in_columns, delete_key, rules })
     }
 
     /// The values of an event. `key_bytes` and `value_bytes` are the record's, so that text is shared, not copied.
