@@ -107,7 +107,7 @@ impl MysqlSession {
         if pending.is_empty() { Ok(()) } else { Err(Failure::new(Class::Transient, "contended", text)) }
     }
 
-    async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
+    pub(super) async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
         for index in entries {
             work.entries[*index].row = Stored::Absent;
             work.entries[*index].tombstone = None;
@@ -148,7 +148,11 @@ impl MysqlSession {
     }
 
     /// Writes winners of a table whose rows carry their tokens. Returns the entries that have to be read again.
-    async fn write_winners(&mut self, work: &mut Work<'_>, winners: &[usize]) -> Result<Vec<usize>, Failure> {
+    pub(super) async fn write_winners(
+        &mut self,
+        work: &mut Work<'_>,
+        winners: &[usize],
+    ) -> Result<Vec<usize>, Failure> {
         let there = |work: &Work<'_>, index: &usize| work.entries[*index].row != Stored::Absent;
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
@@ -258,7 +262,7 @@ impl MysqlSession {
     }
 
     /// Under the table's lock: what two writers did to one key without seeing each other, and the truncate.
-    async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
+    pub(super) async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
         let decided = work.truncate;
         self.lock(work).await?;
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {

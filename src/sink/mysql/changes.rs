@@ -107,21 +107,24 @@ impl<'p> Work<'p> {
             };
             work.positions.push(positions);
             for upsert in &group.rows {
-                work.push(Change::Upsert(number, upsert));
+                work.push(Change::Upsert(number, upsert))?;
             }
         }
         if table.delete != DeleteMode::Ignore {
-            plan.deletes.iter().for_each(|delete| work.push(Change::Delete(delete)));
+            plan.deletes.iter().try_for_each(|delete| work.push(Change::Delete(delete)))?;
         }
         Ok(work)
     }
 
-    fn push(&mut self, change: Change<'p>) {
+    fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
         let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
-        self.by_key.insert(key, self.entries.len());
+        if self.by_key.insert(key, self.entries.len()).is_some() {
+            return Err(named(self.table(), Failure::operator("plan", "a key occurs twice in one batch")));
+        }
         self.entries.push(entry);
+        Ok(())
     }
 
     pub(super) fn table(&self) -> &'p Table {

@@ -113,6 +113,7 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
         }
         1153 => (Record, true, "a statement is larger than the server's max_allowed_packet"),
         1022 | 1062 | 1169 | 1586 | 1761 => (Record, false, "a unique key holds the value of another row already"),
+        1364 => (Record, false, "a column has no default and the event no value"),
         1048 | 1263 => (Record, false, "NULL for a column that does not allow it"),
         1264 | 1690 | 167 => (Record, false, "a number is out of the column's range"),
         1265 | 1292 | 1366 | 1367 | 1411 | 1441 => (Record, false, "a value cannot be converted to the column's type"),
