@@ -30,7 +30,9 @@ fn base_url() -> Option<String> {
     match std::env::var("LASTWORD_TEST_MARIADB") {
         Ok(url) => Some(url),
         Err(_) if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") => None,
-        Err(_) => panic!("LASTWORD_TEST_MARIADB is not set; tests/run sets it, LASTWORD_TEST_FAST=1 leaves this test out"),
+        Err(_) => {
+            panic!("LASTWORD_TEST_MARIADB is not set; tests/run sets it, LASTWORD_TEST_FAST=1 leaves this test out")
+        }
     }
 }
 
@@ -67,8 +69,7 @@ struct Kind {
     storage: TokenStorage,
 }
 
-const HARD: Kind =
-    Kind { contract: Contract::FinalState, delete: DeleteMode::Hard, storage: TokenStorage::Column };
+const HARD: Kind = Kind { contract: Contract::FinalState, delete: DeleteMode::Hard, storage: TokenStorage::Column };
 const SOFT: Kind = Kind { delete: DeleteMode::Soft, ..HARD };
 const SIDE: Kind = Kind { storage: TokenStorage::Side, ..HARD };
 
@@ -170,13 +171,7 @@ fn plan_of(table: &Arc<Table>, columns: &[usize], rows: Vec<Upsert>, deletes: Ve
     Plan {
         checkpoint_owner: "test".into(),
         pipeline: "test".into(),
-        tables: vec![TablePlan {
-            table: Arc::clone(table),
-            upserts: groups,
-            deletes,
-            truncate: None,
-            collapsed: 0,
-        }],
+        tables: vec![TablePlan { table: Arc::clone(table), upserts: groups, deletes, truncate: None, collapsed: 0 }],
         ..Plan::default()
     }
 }

@@ -51,11 +51,10 @@ async fn values_come_back_as_they_went() {
     let kinds: Vec<ColumnType> = shape.columns.into_iter().map(|column| column.kind).collect();
     assert_eq!(kinds[2], ColumnType::Int { bits: 8, unsigned: false });
     assert_eq!(kinds[6], ColumnType::Decimal { limit: Some((40, 10)) });
-    assert_eq!(kinds[10..13], [
-        ColumnType::Time { digits: 6 },
-        ColumnType::Timestamp { digits: 6 },
-        ColumnType::TimestampTz { digits: 6 }
-    ]);
+    assert_eq!(
+        kinds[10..13],
+        [ColumnType::Time { digits: 6 }, ColumnType::Timestamp { digits: 6 }, ColumnType::TimestampTz { digits: 6 }]
+    );
     assert_eq!((&kinds[13], &kinds[14]), (&ColumnType::Text { max_chars: Some(4_294_967_295) }, &ColumnType::Uuid));
     assert_eq!(world.session.describe(&TableName::new(None, "T")).await.expect("describe"), None);
     assert_eq!(world.session.describe(&TableName::new(Some("no"), "t")).await.expect("describe"), None);
@@ -86,7 +85,8 @@ async fn bad_logins_say_what_to_do() {
     let failure = refused(&with(&|url| url.set_port(Some(1)).expect("port"))).await;
     assert_eq!((failure.class, failure.connection_lost), (Class::Transient, true), "{failure}");
     let mut settings = world.another().await;
-    let query = "SELECT @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout, @@tx_isolation, @@idle_transaction_timeout";
+    let query =
+        "SELECT @@sql_mode, @@time_zone, @@innodb_lock_wait_timeout, @@tx_isolation, @@idle_transaction_timeout";
     let rows = settings.query(query, &[]).await.expect("settings");
     assert!(rows[0][0].as_text().is_some_and(|mode| mode.contains("STRICT_ALL_TABLES") && !mode.contains("PIPES")));
     assert_eq!(rows[0][1..], ["+00:00".into(), Value::Int(5), "READ-COMMITTED".into(), Value::Int(60)]);
@@ -130,6 +130,26 @@ async fn locks_and_deadlocks_are_transient_and_leave_the_session_usable() {
     assert!(!failure.connection_lost);
     world.session.rollback().await.expect("rollback");
     assert_eq!(other.apply(&plan).await.expect("applied").tables[0].applied, 1);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn tls_is_verified_where_the_url_says_so() {
+    let Some(mut world) = world("tls").await else { return };
+    let file = |name: &str| std::env::var(name).expect("tests/services env sets the certificates");
+    let with = |mode: &str, ca: &str| format!("{}?ssl-mode={mode}&ssl-ca={}", world.url, file(ca));
+    let cipher = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
+    for mode in ["VERIFY_IDENTITY", "verify-ca", "REQUIRED"] {
+        let mut session = sink_of(&with(mode, "LASTWORD_TEST_CA")).session("test").await.expect(mode);
+        let rows = session.query(cipher, &[]).await.expect("status");
+        assert!(rows[0][1].as_text().is_some_and(|cipher| !cipher.is_empty()), "{mode}");
+    }
+    let failure = refused(&with("VERIFY_CA", "LASTWORD_TEST_OTHER_CA")).await;
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "mysql tls"), "{failure}");
+    let plain = format!("{}?ssl-mode=DISABLED", world.url);
+    let rows = sink_of(&plain).session("test").await.expect("plain").query(cipher, &[]).await.expect("status");
+    assert_eq!(rows[0][1].as_text(), Some(""));
+    world.run("SELECT 1").await;
     world.end().await;
 }
 
