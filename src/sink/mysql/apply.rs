@@ -7,11 +7,11 @@
 //!
 //! # Why the re-check reads without locks
 //!
-//! Two writers of one key miss each other only if neither saw the other's row or tombstone, so only keys that had no row
-//! when they were read are checked again. Each writer checks between taking the table's lock and COMMIT, so the later
-//! one sees what the earlier one has committed, if every statement sees what is committed when it begins: that is READ
-//! COMMITTED, which `connect` sets. A locking read would wait here for a writer that waits for the table's lock: a
-//! deadlock in exactly the case that is to be cured.
+//! Two writers of one key miss each other only if neither saw the other's row or tombstone, so only keys that had no
+//! row when they were read are checked again. Each writer checks between taking the table's lock and COMMIT, so the
+//! later one sees what the earlier one has committed, if every statement sees what is committed when it begins: that
+//! is READ COMMITTED, which `connect` sets. A locking read would wait here for a writer that waits for the table's
+//! lock: a deadlock in exactly the case that is to be cured.
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Applied, Plan, TableOutcome};
@@ -75,8 +75,8 @@ impl MysqlSession {
         Ok(outcomes)
     }
 
-    /// Takes the table's lock and the truncate token that holds under it. A truncate of a table with side tokens is carried
-    /// out at once, because nobody else writes there until the end of the transaction.
+    /// Takes the table's lock and the truncate token that holds under it. A truncate of a table with side tokens is
+    /// carried out at once, because nobody else writes there until the end of the transaction.
     async fn lock(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
         let ours = work.truncate_to_apply();
         let truncate = bookkeep::lock_table(self, work.table().name(), ours).await?;
@@ -357,8 +357,8 @@ impl MysqlSession {
         Ok(found)
     }
 
-    /// Runs a statement over some entries. Returns the entries of the statements that met a duplicate key: the server has
-    /// undone each of those as a whole.
+    /// Runs a statement over some entries. Returns the entries of the statements that met a duplicate key: the server
+    /// has undone each of those as a whole.
     async fn tell(
         &mut self,
         work: &Work<'_>,

@@ -157,8 +157,8 @@ fn remedy(number: u16) -> &'static str {
     }
 }
 
-/// The column of the table that a message names at its end: the value, if there is one, comes before. A name counts only
-/// if the table has it, so that text of a value is never taken for one.
+/// The column of the table that a message names at its end: the value, if there is one, comes before. A name counts
+/// only if the table has it, so that text of a value is never taken for one.
 fn named_column<'s>(message: &str, shape: &'s TableShape) -> Option<&'s str> {
     let (_, tail) = message.rsplit_once("for column ")?;
     let name = tail.rsplit_once(" at row ").map_or(tail, |(name, _)| name);

@@ -126,7 +126,8 @@ async fn a_change_log_takes_every_record_once() {
 async fn hostile_names_are_only_names() {
     let Some(mut world) = world("names").await else { return };
     let ddl = "CREATE TABLE `x``; drop table t; --` (`select` INT, `values` INT, `a?b` VARCHAR(9), `größe'\"` INT, \
-               _lastword_token VARBINARY(48), _lastword_deleted BOOLEAN NOT NULL DEFAULT 0, PRIMARY KEY (`a?b`, `select`)) \
+               _lastword_token VARBINARY(48), _lastword_deleted BOOLEAN NOT NULL DEFAULT 0, \
+               PRIMARY KEY (`a?b`, `select`)) \
                DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin";
     let table = world.table("x`; drop table t; --", ddl, &["a?b", "select"], SOFT).await;
     assert_eq!(table.shape.primary_key, ["a?b", "select"]);
@@ -272,11 +273,7 @@ async fn what_cannot_be_applied_leaves_nothing_behind() {
         (row(2, "a".into(), Value::from("geheim"), 1), "mysql 1292", "\"d\""),
         (row(2, "a".into(), Value::Null, 300), "mysql 1264", "'n'"),
         (row(2, "a".into(), Value::Null, 100), "mysql 4025", "CONSTRAINT"),
-        (
-            row(2, huge, Value::Null, 1),
-            "row_too_large",
-            "t",
-        ),
+        (row(2, huge, Value::Null, 1), "row_too_large", "t"),
     ] {
         let plan = plan_of(&table, &[0, 1, 2, 3], vec![good.clone(), bad], Vec::new());
         let failure = world.session.apply(&plan).await.expect_err(code);
