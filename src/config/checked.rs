@@ -25,7 +25,7 @@ pub struct Config {
     pub batch: BatchConfig,
     /// What holds for tables that have no rule, and for what rules leave out.
     pub defaults: TableRule,
-    /// Rules by topic.
+    /// Rules by topic, in the order in which they are asked; see [`Config::rule_for`].
     pub tables: Vec<TopicRule>,
     /// How events without a schema are read.
     pub plain: PlainConfig,
@@ -35,6 +35,15 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// How long a stop may take before what is left is rolled back.
     pub drain: Duration,
+}
+
+impl Config {
+    /// The rule for a topic and, where the event names one, its source table: the first that is meant. Names come before
+    /// expressions, rules for one source table before the others, else the order of the file holds.
+    pub fn rule_for(&self, topic: &str, source_table: Option<&str>) -> Option<&TopicRule> {
+        let for_table = |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
+        self.tables.iter().filter(|rule| rule.topic.matches(topic)).find(for_table)
+    }
 }
 
 /// A source.
