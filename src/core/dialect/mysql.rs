@@ -204,15 +204,16 @@ impl<'a> TableText<'a> {
         }
     }
 
-    /// Marks all rows that are older than a truncate, or of unknown age. Parameters: its token, with tokens in rows twice.
+    /// Marks all rows that are older than a truncate, or of unknown age; their tokens stay. Parameter: its token.
     pub fn truncate_marks(&self) -> String {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         match self.table.token_storage {
-            TokenStorage::Column => {
-                format!("UPDATE {} SET {mark} = 1, {token} = ? WHERE {token} IS NULL OR {token} < ?", self.target)
-            }
+            TokenStorage::Column => format!(
+                "UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} < ?)",
+                self.target
+            ),
             TokenStorage::Side => format!(
-                "UPDATE {} t {} SET t.{mark} = 1 WHERE s.{token} IS NULL OR s.{token} < ?",
+                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} < ?)",
                 self.target,
                 self.join_side()
             ),
@@ -295,4 +296,101 @@ fn repeat<S: AsRef<str>>(row: &[S], rows: usize) -> String {
     let row: Vec<&str> = row.iter().map(AsRef::as_ref).collect();
     let row = format!("({})", row.join(","));
     vec![row.as_str(); rows].join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::table::{Column, DeleteMode, TableName, TableShape};
+    use super::*;
+
+    fn column(name: &str, kind: ColumnType) -> Column {
+        let native = String::new();
+        Column {
+            name: name.to_owned(),
+            kind,
+            native,
+            nullable: true,
+            generated: false,
+            has_default: false,
+            wide_equality: None,
+        }
+    }
+
+    fn table(token_storage: TokenStorage, key: Vec<usize>, has_deleted: bool) -> Table {
+        let int = || ColumnType::Int { bits: 64, unsigned: false };
+        Table {
+            id: 1,
+            shape: TableShape {
+                name: TableName::new(Some("d`b"), "select"),
+                columns: vec![
+                    column("id", int()),
+                    column("values", int()),
+                    column("price", ColumnType::Decimal { limit: Some((12, 2)) }),
+                ],
+                primary_key: vec!["id".to_owned()],
+                unique_keys: Vec::new(),
+                has_token: token_storage == TokenStorage::Column,
+                has_deleted,
+            },
+            contract: Contract::FinalState,
+            delete: DeleteMode::Hard,
+            token_storage,
+            key,
+            single_writer: false,
+            order_by: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn upserts_assign_the_token_last_and_quote_every_name() {
+        let table = table(TokenStorage::Column, vec![0], true);
+        let text = TableText::new(&table);
+        assert_eq!(
+            text.upsert_rows(&[0, 1], 2),
+            "INSERT INTO `d``b`.`select` (`id`, `values`, `_lastword_deleted`, `_lastword_token`) \
+             VALUES (?,?,0,?),(?,?,0,?) ON DUPLICATE KEY UPDATE `values` = VALUES(`values`), \
+             `_lastword_deleted` = 0, `_lastword_token` = VALUES(`_lastword_token`)"
+        );
+        assert_eq!(
+            text.update_row(&[0, 1]),
+            "UPDATE `d``b`.`select` SET `values` = ?, `_lastword_deleted` = 0, `_lastword_token` = ? WHERE `id` IN (?)"
+        );
+        assert!(text.mark_rows(2).contains("CASE WHEN `id` = ? THEN ? WHEN `id` = ? THEN ? ELSE"));
+    }
+
+    #[test]
+    fn a_row_of_the_key_alone_can_be_overwritten() {
+        let table = table(TokenStorage::Side, vec![0], false);
+        let text = TableText::new(&table);
+        assert!(text.upsert_rows(&[0], 1).ends_with("ON DUPLICATE KEY UPDATE `id` = VALUES(`id`)"));
+        assert_eq!(text.update_row(&[0]), "UPDATE `d``b`.`select` SET `id` = `id` WHERE `id` IN (?)");
+        assert!(text.upsert_side(1).contains("(`id`, `_lastword_token`, `_lastword_deleted`) VALUES (?,?,?)"));
+    }
+
+    #[test]
+    fn composite_keys_are_compared_as_rows_and_decimals_exactly() {
+        let table = table(TokenStorage::Column, vec![0, 2], false);
+        let text = TableText::new(&table);
+        assert!(text.read_side(2, true).ends_with(
+            "FORCE INDEX (PRIMARY) WHERE (`id`, `price`) IN ((?,CAST(? AS DECIMAL(12,2))),(?,CAST(? AS DECIMAL(12,2)))) \
+             FOR UPDATE"
+        ));
+        assert!(text.delete_rows(1).starts_with("DELETE t FROM `d``b`.`select` t FORCE INDEX (PRIMARY) WHERE"));
+        assert!(!text.read_rows(1, false).contains("FOR UPDATE"));
+    }
+
+    #[test]
+    fn placeholders_are_as_many_as_parameters() {
+        for storage in [TokenStorage::Column, TokenStorage::Side] {
+            let table = table(storage, vec![0, 2], true);
+            let text = TableText::new(&table);
+            let own = usize::from(storage == TokenStorage::Column);
+            let count = |text: String| text.matches('?').count();
+            assert_eq!(count(text.insert_rows(&[0, 1, 2], 8)), 8 * (3 + own));
+            assert_eq!(count(text.insert_side(8)), 8 * (4 - own));
+            assert_eq!(count(text.mark_rows(8)), 8 * (2 + 3 * own));
+            assert_eq!(count(text.truncate_rows()), 1);
+            assert_eq!(count(text.truncate_marks()), 1);
+        }
+    }
 }

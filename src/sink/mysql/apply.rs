@@ -183,16 +183,20 @@ impl MysqlSession {
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
         self.write_groups(work, &upserts, Rows::Overwrite).await?;
-        if soft(work) {
-            self.mark(work, &deletes).await?;
-        } else {
-            self.tell(work, &deletes, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
-        }
+        self.remove(work, &deletes).await?;
         for index in winners {
             let entry = &work.entries[*index];
             work.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.tombstone.is_some());
         }
         Ok(Vec::new())
+    }
+
+    /// Deletes rows as the table wants it: softly or really.
+    async fn remove(&mut self, work: &Work<'_>, entries: &[usize]) -> Result<(), Failure> {
+        if soft(work) {
+            return self.mark(work, entries).await;
+        }
+        self.tell(work, entries, Shape::Key, |work, rows| work.text.delete_rows(rows)).await.map(drop)
     }
 
     async fn mark(&mut self, work: &Work<'_>, entries: &[usize]) -> Result<(), Failure> {
@@ -270,7 +274,7 @@ impl MysqlSession {
             for index in &beaten {
                 work.comparable(work.entries[*index].token(), &token)?;
             }
-            self.tell(work, &beaten, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
+            self.remove(work, &beaten).await?;
             work.recheck_deleted += beaten.len() as u64;
         }
         match work.truncate_to_apply().and(work.truncate) {
@@ -312,7 +316,11 @@ impl MysqlSession {
             }
         }
         work.recheck_deleted += (beaten.len() + outlived.len()) as u64;
-        self.tell(work, &beaten, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
+        self.remove(work, &beaten).await?;
+        if soft(work) {
+            // The row is its own mark now, as if the delete had found it.
+            outlived.append(&mut beaten);
+        }
         self.drop_tombstones(work, &outlived).await
     }
 
@@ -326,12 +334,8 @@ impl MysqlSession {
         }
         let token = Value::bytes(token.as_bytes());
         let at = |failure: Failure| failure.context(format_args!("TRUNCATE of table {}", work.table().name()));
-        if !soft(work) {
-            self.execute(&work.text.truncate_rows(), std::slice::from_ref(&token)).await.map_err(at)?;
-        } else {
-            let params = if is_side(work) { vec![token.clone()] } else { vec![token.clone(), token.clone()] };
-            self.execute(&work.text.truncate_marks(), &params).await.map_err(at)?;
-        }
+        let text = if soft(work) { work.text.truncate_marks() } else { work.text.truncate_rows() };
+        self.execute(&text, std::slice::from_ref(&token)).await.map_err(at)?;
         if is_side(work) {
             self.execute(&work.text.truncate_side(), &[token]).await.map_err(at)?;
         }
