@@ -1,1 +1,425 @@
-//! batch
+//! From the changes of a batch to its plan: hot keys collapse to their newest change before anything is written.
+//!
+//! The final state must not depend on where batches are cut. Whatever would make a collapsed batch end differently from its
+//! records applied one by one ends the batch instead: [`Pushed::CutBefore`].
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::event::Rejection;
+use super::mapping::{Change, Effect, Mapping};
+use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
+use super::record::{Record, TopicPartition};
+use super::table::{Contract, DeleteMode, Table};
+use super::token::Token;
+use super::value::Value;
+
+/// What became of a change that was pushed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pushed {
+    /// It is in the batch.
+    Taken,
+    /// The batch has to be applied before this change may be looked at.
+    CutBefore,
+    /// Its token cannot be compared with another one of its key.
+    Rejected(Rejection),
+}
+
+/// A batch on its way to a plan.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    plan: Plan,
+    tables: BTreeMap<TableOrder, TableBuild>,
+    partitions: BTreeMap<TopicPartition, Advance>,
+}
+
+/// Tables are locked in the order of their names; two tables of one name (a shape that changed) by number.
+type TableOrder = (super::table::TableName, u32);
+
+#[derive(Debug)]
+struct TableBuild {
+    table: Arc<Table>,
+    entries: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
+    log: Vec<(Arc<[usize]>, Upsert)>,
+    truncate: Option<Token>,
+    collapsed: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    token: Token,
+    columns: Arc<[usize]>,
+    effect: Effect,
+}
+
+impl BatchBuilder {
+    /// An empty batch under a pipeline's (or a replay's) checkpoints.
+    pub fn new(pipeline: Arc<str>, checkpoint_owner: Arc<str>, repair: bool) -> Self {
+        let plan = Plan { pipeline, checkpoint_owner, repair, ..Plan::default() };
+        Self { plan, tables: BTreeMap::new(), partitions: BTreeMap::new() }
+    }
+
+    /// Takes a partition in: its checkpoint moves from `from` as records are pushed.
+    pub fn partition(&mut self, at: &TopicPartition, fence: i64, from: i64, open_delete: Option<Bytes>) {
+        self.partitions.entry(at.clone()).or_insert_with(|| Advance {
+            at: at.clone(),
+            fence,
+            from,
+            next: from,
+            counts: Default::default(),
+            source_time_ms: None,
+            open_delete,
+        });
+    }
+
+    /// Bytes of the key of the partition's last record if that was a delete whose null record has not come yet.
+    pub fn open_delete(&self, at: &TopicPartition) -> Option<&Bytes> {
+        self.partitions.get(at)?.open_delete.as_ref()
+    }
+
+    /// Takes a change in. `record` is its record; the partition must be known.
+    pub fn change(
+        &mut self,
+        record: &Record,
+        mapping: &Mapping,
+        change: Change,
+        token: Token,
+        source_time_ms: Option<i64>,
+    ) -> Pushed {
+        let table = &mapping.table;
+        let is_delete = matches!(change.effect, Effect::Delete(_));
+        if is_delete && table.delete == DeleteMode::Ignore {
+            self.filtered(record);
+            return Pushed::Taken;
+        }
+        let build = table_build(&mut self.tables, table);
+        let entry = Entry { token, columns: Arc::clone(&mapping.columns), effect: change.effect };
+        match build.entries.get_mut(&change.key) {
+            None => {
+                build.entries.insert(change.key, entry);
+            }
+            Some(known) if !known.token.comparable(&token) => {
+                return Pushed::Rejected(Rejection::new(
+                    "incomparable_token",
+                    format!("two changes of one key of {} have tokens of different scopes", table.name()),
+                ));
+            }
+            // Folding rows with other columns together would need to know what the older one's columns hold in the end.
+            Some(known) if known.columns != entry.columns && !is_delete => return Pushed::CutBefore,
+            // A row that is deleted and made again takes defaults where its new life has no value; an update would keep the old.
+            Some(known) if matches!(known.effect, Effect::Delete(_)) && !is_delete && !mapping.covers_table => {
+                return Pushed::CutBefore;
+            }
+            Some(known) => {
+                build.collapsed += 1;
+                if token > known.token {
+                    *known = entry;
+                }
+            }
+        }
+        self.passed(record, |advance| {
+            advance.counts.changes += 1;
+            advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
+            advance.open_delete = if is_delete { record.key.clone() } else { None };
+        });
+        Pushed::Taken
+    }
+
+    /// Takes the truncation of a table in.
+    pub fn truncate(&mut self, record: &Record, table: &Arc<Table>, token: Token) {
+        if table.delete == DeleteMode::Ignore {
+            return self.filtered(record);
+        }
+        let build = table_build(&mut self.tables, table);
+        build.truncate = build.truncate.max(Some(token));
+        self.passed(record, |advance| {
+            advance.counts.changes += 1;
+            advance.open_delete = None;
+        });
+    }
+
+    /// Takes a row of a change log in.
+    pub fn log(
+        &mut self,
+        record: &Record,
+        table: &Arc<Table>,
+        columns: &Arc<[usize]>,
+        row: Upsert,
+        source_time_ms: Option<i64>,
+    ) {
+        debug_assert_eq!(table.contract, Contract::ChangeLog);
+        table_build(&mut self.tables, table).log.push((Arc::clone(columns), row));
+        self.passed(record, |advance| {
+            advance.counts.changes += 1;
+            advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
+            advance.open_delete = None;
+        });
+    }
+
+    /// Passes a record that the configuration leaves out.
+    pub fn filtered(&mut self, record: &Record) {
+        self.passed(record, |advance| {
+            advance.counts.filtered += 1;
+            advance.open_delete = None;
+        });
+    }
+
+    /// Passes a record that carries no change.
+    pub fn control(&mut self, record: &Record) {
+        self.passed(record, |advance| {
+            advance.counts.control += 1;
+            advance.open_delete = None;
+        });
+    }
+
+    /// Keeps a record aside.
+    pub fn quarantine(
+        &mut self,
+        record: &Record,
+        incarnation: &Arc<str>,
+        table: Option<String>,
+        token: Option<Token>,
+        why: Rejection,
+    ) {
+        self.plan.quarantine.push(QuarantinedRecord {
+            at: record.at.clone(),
+            incarnation: Arc::clone(incarnation),
+            offset: record.offset,
+            timestamp_ms: record.timestamp_ms,
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: record.headers.clone(),
+            table,
+            token,
+            reason: why.reason,
+            detail: why.detail,
+        });
+        self.passed(record, |advance| {
+            advance.counts.quarantined += 1;
+            advance.open_delete = None;
+        });
+    }
+
+    /// A fact that the batch's tokens rest on.
+    pub fn ledger(&mut self, entry: LedgerEntry) {
+        self.plan.ledger.push(entry);
+    }
+
+    /// A quarantined record that this batch settles.
+    pub fn settles(&mut self, id: i64) {
+        self.plan.settled.push(id);
+    }
+
+    /// Moves a partition to the consumer's position at its end: nothing lies between.
+    pub fn reach(&mut self, at: &TopicPartition, position: i64) {
+        if let Some(advance) = self.partitions.get_mut(at) {
+            advance.next = advance.next.max(position);
+        }
+    }
+
+    fn passed(&mut self, record: &Record, count: impl FnOnce(&mut Advance)) {
+        if let Some(advance) = self.partitions.get_mut(&record.at) {
+            debug_assert!(record.offset >= advance.next, "records of a partition come in the order of their offsets");
+            advance.next = record.offset + 1;
+            count(advance);
+        }
+    }
+
+    /// The plan. Partitions that did not move are left out.
+    pub fn finish(self) -> Plan {
+        let mut plan = self.plan;
+        plan.advances = self.partitions.into_values().filter(|advance| advance.next > advance.from).collect();
+        plan.tables = self.tables.into_values().map(TableBuild::finish).collect();
+        plan
+    }
+}
+
+fn table_build<'t>(tables: &'t mut BTreeMap<TableOrder, TableBuild>, table: &Arc<Table>) -> &'t mut TableBuild {
+    tables.entry((table.name().clone(), table.id)).or_insert_with(|| TableBuild {
+        table: Arc::clone(table),
+        entries: HashMap::default(),
+        log: Vec::new(),
+        truncate: None,
+        collapsed: 0,
+    })
+}
+
+impl TableBuild {
+    fn finish(self) -> TablePlan {
+        let mut sorted: Vec<(Vec<u8>, Entry)> = self.entries.into_iter().collect();
+        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let mut upserts: Vec<UpsertGroup> = Vec::new();
+        let mut deletes = Vec::new();
+        let mut add =
+            |columns: &Arc<[usize]>, row: Upsert| match upserts.iter_mut().find(|group| group.columns == *columns) {
+                Some(group) => group.rows.push(row),
+                None => upserts.push(UpsertGroup { columns: Arc::clone(columns), rows: vec![row] }),
+            };
+        for (_, entry) in sorted {
+            match entry.effect {
+                Effect::Upsert(values) => add(&entry.columns, Upsert { token: entry.token, values }),
+                Effect::Delete(key) => deletes.push(Delete { token: entry.token, key }),
+            }
+        }
+        for (columns, row) in self.log {
+            add(&columns, row);
+        }
+        TablePlan { table: self.table, upserts, deletes, truncate: self.truncate, collapsed: self.collapsed }
+    }
+}
+
+/// Values of the order columns of an upsert, for [`super::order::column_token`].
+pub fn order_values<'v>(values: &'v [Value], columns: &[usize]) -> Vec<&'v Value> {
+    columns.iter().filter_map(|at| values.get(*at)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode::PlainRules;
+    use super::super::event::{RowSchema, SourcePosition};
+    use super::super::order::{Ledger, OrderPolicy, token};
+    use super::super::record::Headers;
+    use super::super::table::{Column, ColumnType, TableName, TableShape, TokenStorage};
+    use super::super::wire::{Field, WireType};
+    use super::*;
+
+    fn table() -> Arc<Table> {
+        let column = |name: &str| Column {
+            name: name.into(),
+            kind: ColumnType::Int { bits: 64, unsigned: false },
+            native: "bigint".into(),
+            nullable: false,
+            generated: false,
+            has_default: false,
+            wide_equality: None,
+        };
+        let shape = TableShape {
+            name: TableName::new(None, "t"),
+            columns: vec![column("id"), column("v")],
+            primary_key: vec!["id".into()],
+            unique_keys: Vec::new(),
+            has_token: true,
+            has_deleted: false,
+        };
+        Arc::new(Table {
+            id: 1,
+            shape,
+            contract: Contract::FinalState,
+            delete: DeleteMode::Hard,
+            token_storage: TokenStorage::Column,
+            key: vec![0],
+            single_writer: false,
+            order_by: Vec::new(),
+        })
+    }
+
+    fn mapping(names: &[&str]) -> Mapping {
+        let field = |name: &&str| Field { name: (*name).into(), kind: WireType::Int { bits: 64 }, optional: true };
+        let schema = RowSchema { id: 1, fields: names.iter().map(field).collect() };
+        Mapping::new(table(), Some(&schema), None, &[], &[], OrderPolicy::Source, PlainRules::default())
+            .expect("mapping")
+    }
+
+    fn record(offset: i64) -> Record {
+        let at = TopicPartition::new("t", 0);
+        Record {
+            at,
+            offset,
+            timestamp_ms: None,
+            key: Some(Bytes::from_static(b"k")),
+            value: None,
+            headers: Headers::default(),
+        }
+    }
+
+    fn lsn(lsn: u64) -> Token {
+        let at = TopicPartition::new("t", 0);
+        let position = SourcePosition::Postgres { commit: Some(lsn), lsn, phase: super::super::token::Phase::Stream };
+        token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at, 0).expect("token")
+    }
+
+    fn upsert(id: i64, v: i64) -> Change {
+        Change { key: id.to_be_bytes().to_vec(), effect: Effect::Upsert(vec![Value::Int(id), Value::Int(v)]) }
+    }
+
+    fn delete(id: i64) -> Change {
+        Change { key: id.to_be_bytes().to_vec(), effect: Effect::Delete(vec![Value::Int(id)]) }
+    }
+
+    /// Invariant 2: whatever the order of arrival, the greatest token of a key is what the plan carries.
+    #[test]
+    fn the_newest_change_of_a_key_is_planned_in_any_order() {
+        let mapping = mapping(&["id", "v"]);
+        for order in [[0usize, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
+            let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+            builder.partition(&record(0).at, 1, 5, None);
+            for (at, which) in order.into_iter().enumerate() {
+                let (change, token) =
+                    [(upsert(1, 10), lsn(10)), (delete(1), lsn(30)), (upsert(1, 20), lsn(20))][which].clone_parts();
+                assert_eq!(builder.change(&record(7 + at as i64), &mapping, change, token, Some(9)), Pushed::Taken);
+            }
+            let plan = builder.finish();
+            let table = &plan.tables[0];
+            assert_eq!((table.upsert_count(), table.deletes.len(), table.collapsed), (0, 1, 2));
+            assert_eq!(table.deletes[0].token, lsn(30));
+            let advance = &plan.advances[0];
+            assert_eq!((advance.from, advance.next, advance.counts.changes), (5, 10, 3));
+        }
+    }
+
+    trait CloneParts {
+        fn clone_parts(&self) -> (Change, Token);
+    }
+
+    impl CloneParts for (Change, Token) {
+        fn clone_parts(&self) -> (Change, Token) {
+            let effect = match &self.0.effect {
+                Effect::Upsert(values) => Effect::Upsert(values.clone()),
+                Effect::Delete(values) => Effect::Delete(values.clone()),
+            };
+            (Change { key: self.0.key.clone(), effect }, self.1)
+        }
+    }
+
+    /// Invariant 7: where folding would depend on the cut, the batch is cut.
+    #[test]
+    fn rows_with_other_columns_cut_the_batch() {
+        let (full, narrow) = (mapping(&["id", "v"]), mapping(&["id"]));
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        builder.partition(&record(0).at, 1, 0, None);
+        assert_eq!(builder.change(&record(0), &full, upsert(1, 1), lsn(1), None), Pushed::Taken);
+        let change = Change { key: 1i64.to_be_bytes().to_vec(), effect: Effect::Upsert(vec![Value::Int(1)]) };
+        assert_eq!(builder.change(&record(1), &narrow, change, lsn(2), None), Pushed::CutBefore);
+        assert_eq!(builder.finish().advances[0].next, 1);
+    }
+
+    /// Invariant 6: tokens of different scopes are never compared.
+    #[test]
+    fn another_scope_is_rejected() {
+        let mapping = mapping(&["id", "v"]);
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        builder.partition(&record(0).at, 1, 0, None);
+        assert_eq!(builder.change(&record(0), &mapping, upsert(1, 1), lsn(1), None), Pushed::Taken);
+        let other = super::super::token::TokenWriter::new(2, 1).number(9).finish();
+        assert!(matches!(builder.change(&record(1), &mapping, upsert(1, 2), other, None), Pushed::Rejected(_)));
+    }
+
+    /// Invariant 4: every record is counted in exactly one way, and an end without records moves the checkpoint alone.
+    #[test]
+    fn records_are_counted_once_and_gaps_are_passed() {
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        let at = record(0).at;
+        builder.partition(&at, 1, 0, None);
+        builder.control(&record(0));
+        builder.filtered(&record(4));
+        builder.quarantine(&record(6), &"-".into(), None, None, Rejection::new("undecodable", "x"));
+        builder.reach(&at, 9);
+        let plan = builder.finish();
+        let counts = plan.advances[0].counts;
+        assert_eq!((counts.control, counts.filtered, counts.quarantined, counts.changes), (1, 1, 1, 0));
+        assert_eq!((plan.advances[0].next, plan.quarantine.len()), (9, 1));
+    }
+}

@@ -1,1 +1,180 @@
-//! event
+//! A change event: what a record says once its wire form is known.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::token::Phase;
+use super::wire::Field;
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// The row is as given: create, update, or read by a snapshot.
+    Upsert,
+    /// The row is gone.
+    Delete,
+    /// All rows are gone.
+    Truncate,
+}
+
+/// A table as the source names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceTable {
+    /// Its schema, or its database where the source has no schemas.
+    pub schema: Option<String>,
+    /// Its name.
+    pub table: String,
+}
+
+impl fmt::Display for SourceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.schema {
+            Some(schema) => write!(f, "{schema}.{}", self.table),
+            None => f.write_str(&self.table),
+        }
+    }
+}
+
+/// Fields of a row or a key, in their order on the wire. Compared by `id`, which is new for every new list of fields in
+/// this process.
+#[derive(Debug)]
+pub struct RowSchema {
+    /// Number of this list of fields.
+    pub id: u64,
+    /// The fields.
+    pub fields: Vec<Field>,
+}
+
+impl RowSchema {
+    /// Index of a field by name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|field| field.name == name)
+    }
+}
+
+/// A row on the wire: one cell per field of its schema, each the JSON text of its value.
+#[derive(Clone, Debug)]
+pub struct RawRow<'a> {
+    /// Its fields.
+    pub schema: Arc<RowSchema>,
+    /// Its cells, as many as fields.
+    pub cells: Vec<&'a RawValue>,
+}
+
+/// Where a change lies in its source's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourcePosition {
+    /// PostgreSQL connector: `source.sequence`.
+    Postgres {
+        /// End of the last commit before it (`sequence[0]`).
+        commit: Option<u64>,
+        /// Its own position (`sequence[1]`).
+        lsn: u64,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// MySQL and MariaDB connectors.
+    Binlog {
+        /// The transaction's GTID, if there is one.
+        gtid: Option<Gtid>,
+        /// Number of the binlog file.
+        file: u64,
+        /// Position in it.
+        pos: u64,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// The record form's LSN text.
+    Lsn(u64),
+    /// The event carries none.
+    None,
+}
+
+/// A global transaction id: numbers of one marker are ordered, numbers of two markers are not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gtid {
+    /// Source uuid with its tag (MySQL), or domain (MariaDB).
+    pub marker: String,
+    /// Number in the marker's sequence.
+    pub number: u64,
+}
+
+/// A change event whose rows are still JSON text inside the record.
+#[derive(Debug)]
+pub struct RawEvent<'a> {
+    /// What it does.
+    pub op: Op,
+    /// The operation as the source wrote it (`c`, `u`, `r`, `d`, `t`, …), for change logs.
+    pub op_text: Cow<'a, str>,
+    /// Which table.
+    pub table: SourceTable,
+    /// Connector and logical name of the source: what its positions are compared within.
+    pub source: String,
+    /// Position in the source.
+    pub position: SourcePosition,
+    /// Source time in milliseconds since 1970.
+    pub source_time_ms: Option<i64>,
+    /// The record's key.
+    pub key: Option<RawRow<'a>>,
+    /// The row before; of a delete only its key columns are sure to be real.
+    pub before: Option<RawRow<'a>>,
+    /// The row after.
+    pub after: Option<RawRow<'a>>,
+}
+
+/// What a record turned out to be.
+#[derive(Debug)]
+pub enum Decoded<'a> {
+    /// A change.
+    Change(RawEvent<'a>),
+    /// A record without a value; its key, if it can be read.
+    Null,
+    /// A record that carries no change.
+    Control(Control),
+}
+
+/// Records that carry no change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Heartbeat topic.
+    Heartbeat,
+    /// Transaction topic.
+    Transaction,
+    /// Schema change topic.
+    SchemaChange,
+    /// Logical decoding message, or an operation that changes no row.
+    Message,
+}
+
+/// Why a record or a table cannot be applied: a stable code and a text without values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Stable code.
+    pub reason: &'static str,
+    /// What is wrong and where.
+    pub detail: String,
+    /// It is not this record alone: every record of the table would meet it, so the partition stops there until someone
+    /// changes the configuration or the table, and nothing is put aside.
+    pub stops_table: bool,
+}
+
+impl Rejection {
+    /// A record that cannot be applied.
+    pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), stops_table: false }
+    }
+
+    /// A table that cannot be applied.
+    pub fn table(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), stops_table: true }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}

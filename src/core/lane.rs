@@ -1,1 +1,565 @@
-//! lane
+//! The lane: the one writer of a set of partitions, as a pure state machine.
+//!
+//! Records come in, segments to apply go out, and every end of a segment (committed, refused, unknown, fenced) is turned into
+//! what to do next. Time is passed in. The shell around it (`runtime::lane`) owns the connection and does what is said.
+//!
+//! ```text
+//!            take, at_end                 cut                 committed
+//!  source ───────────────► queue ───────────────► segment ───────────────► queue's next
+//!                            ▲                       │ failed
+//!                            └──── give back ────────┤ Retry      transient: the same records again
+//!                                                    │ Reclaim    unknown or fenced: ask the checkpoint by claiming
+//!                                                    │ Again      record: half of it, at last the bad one alone
+//!                                                    └ Wait       operator: keep trying slowly, say what to do
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::backoff::Backoff;
+use super::event::Rejection;
+use super::failure::{Class, Failure};
+use super::plan::Advance;
+use super::record::{Record, TopicPartition};
+
+/// Limits of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Records.
+    pub rows: usize,
+    /// Bytes of records.
+    pub bytes: usize,
+    /// Age of the oldest queued record before a segment is cut that reaches neither.
+    pub age: Duration,
+}
+
+/// What a claim handed out for a partition.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Incarnation of its topic, as stored.
+    pub incarnation: Arc<str>,
+    /// Stored next offset.
+    pub next: i64,
+    /// The fence that is ours now.
+    pub fence: i64,
+    /// Key of a delete whose null record may follow.
+    pub open_delete: Option<Bytes>,
+}
+
+/// Records to apply in one transaction.
+#[derive(Debug, Default)]
+pub struct Segment {
+    /// The records, in the order of their arrival.
+    pub records: Vec<Record>,
+    /// Partitions whose end lies behind the segment, with the consumer's position there.
+    pub reach: Vec<(TopicPartition, i64)>,
+}
+
+/// A partition of the lane.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    /// Incarnation of its topic.
+    pub incarnation: Arc<str>,
+    /// Generation of the assignment that its records carry.
+    pub generation: u64,
+    /// Our fence.
+    pub fence: i64,
+    /// Stored next offset: where the next segment begins.
+    pub next: i64,
+    /// Next offset that may be queued.
+    pub expected: i64,
+    /// Key of a delete whose null record may follow.
+    pub open_delete: Option<Bytes>,
+    /// The consumer's position at the end of the partition, if it lies beyond what came.
+    pub at_end: Option<i64>,
+}
+
+/// What to do after a segment failed. Its records are in the queue again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try again after this time; with a new connection and a new claim if the old connection is gone.
+    Retry {
+        /// Waiting time.
+        after: Duration,
+        /// The connection has to be made anew.
+        reconnect: bool,
+    },
+    /// Claim all partitions again before anything else: the outcome is unknown, or someone else moved a checkpoint.
+    Reclaim {
+        /// COMMIT was sent and not answered.
+        unknown: bool,
+    },
+    /// Cut again at once: smaller, or with the bad record marked.
+    Again,
+    /// Only a person can help: say so, and try again after this time.
+    Wait {
+        /// Waiting time.
+        after: Duration,
+        /// The connection has to be made anew.
+        reconnect: bool,
+    },
+}
+
+/// What claiming again showed about a segment whose outcome was unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It had been committed.
+    Landed,
+    /// It had not.
+    NotLanded,
+}
+
+/// What claiming again showed for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resumed {
+    /// The queued records go on from the stored offset.
+    GoesOn,
+    /// The stored offset is elsewhere: the source has to go there.
+    Seek(i64),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Lane {
+    limits: Limits,
+    backoff: Backoff,
+    salt: u64,
+    partitions: BTreeMap<TopicPartition, Owned>,
+    queue: VecDeque<Record>,
+    queue_bytes: usize,
+    oldest: Option<Duration>,
+    tries: u32,
+    bisect: Option<Bisect>,
+    bad: Option<(TopicPartition, i64, Rejection)>,
+    /// Ends of the segment whose outcome is unknown.
+    unknown: Vec<(TopicPartition, i64)>,
+}
+
+/// A segment with a bad record is cut in halves until the record is alone.
+#[derive(Clone, Copy, Debug)]
+struct Bisect {
+    rows: usize,
+    rest: usize,
+}
+
+impl Lane {
+    /// A lane without partitions. `salt` tells its waiting times from other lanes'.
+    pub fn new(limits: Limits, salt: u64) -> Self {
+        Self {
+            limits,
+            backoff: Backoff::default(),
+            salt,
+            partitions: BTreeMap::new(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            oldest: None,
+            tries: 0,
+            bisect: None,
+            bad: None,
+            unknown: Vec::new(),
+        }
+    }
+
+    /// Its partitions.
+    pub fn partitions(&self) -> &BTreeMap<TopicPartition, Owned> {
+        &self.partitions
+    }
+
+    /// One of its partitions.
+    pub fn partition(&self, at: &TopicPartition) -> Option<&Owned> {
+        self.partitions.get(at)
+    }
+
+    /// Bytes of queued records.
+    pub fn queued_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
+    /// Whether another chunk should be taken from the source: enough for one segment beside the one being applied.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < self.limits.rows && self.queue_bytes < self.limits.bytes
+    }
+
+    /// Whether anything is queued.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Takes a claimed partition in under a generation. Whatever was queued of it is dropped.
+    pub fn assign(&mut self, generation: u64, claim: Claimed) {
+        self.drop_records(&claim.at, i64::MAX);
+        let owned = Owned {
+            incarnation: claim.incarnation,
+            generation,
+            fence: claim.fence,
+            next: claim.next,
+            expected: claim.next,
+            open_delete: claim.open_delete,
+            at_end: None,
+        };
+        self.partitions.insert(claim.at, owned);
+    }
+
+    /// Lets a partition go: its queued records are dropped.
+    pub fn revoke(&mut self, at: &TopicPartition) {
+        self.partitions.remove(at);
+        self.drop_records(at, i64::MAX);
+        self.unknown.retain(|(known, _)| known != at);
+    }
+
+    /// Queues records. Records of another generation, of partitions that are not ours, and below what is expected are dropped:
+    /// they are left over from an earlier assignment.
+    pub fn take(&mut self, generation: u64, records: Vec<Record>, now: Duration) {
+        for record in records {
+            let Some(owned) = self.partitions.get_mut(&record.at) else { continue };
+            if owned.generation != generation || record.offset < owned.expected {
+                continue;
+            }
+            owned.expected = record.offset + 1;
+            owned.at_end = None;
+            self.queue_bytes += record.size_bytes();
+            self.queue.push_back(record);
+        }
+        if !self.queue.is_empty() {
+            self.oldest.get_or_insert(now);
+        }
+    }
+
+    /// Takes note that everything up to a position was delivered.
+    pub fn at_end(&mut self, at: &TopicPartition, generation: u64, position: i64) {
+        if let Some(owned) = self.partitions.get_mut(at)
+            && owned.generation == generation
+            && position > owned.expected
+        {
+            owned.at_end = Some(position);
+        }
+    }
+
+    /// The next segment, if one is due; else how long to wait for one (`None`: until something comes).
+    pub fn cut(&mut self, now: Duration) -> Result<Segment, Option<Duration>> {
+        let full = self.queue.len() >= self.limits.rows || self.queue_bytes >= self.limits.bytes;
+        let due = full || self.bisect.is_some() || self.bad.is_some() || self.tries > 0;
+        if !self.queue.is_empty() && !due {
+            let age = now.saturating_sub(self.oldest.unwrap_or(now));
+            if age < self.limits.age {
+                return Err(Some(self.limits.age - age));
+            }
+        }
+        let records = self.pop_records();
+        let mut reach = Vec::new();
+        for (at, owned) in &self.partitions {
+            let Some(position) = owned.at_end else { continue };
+            if position > owned.next && !self.queue.iter().any(|record| record.at == *at) {
+                reach.push((at.clone(), position));
+            }
+        }
+        if records.is_empty() && reach.is_empty() {
+            return Err(None);
+        }
+        self.oldest = (!self.queue.is_empty()).then_some(now);
+        Ok(Segment { records, reach })
+    }
+
+    fn pop_records(&mut self) -> Vec<Record> {
+        let rows_max = self.bisect.map_or(self.limits.rows, |bisect| bisect.rows);
+        let mut records = Vec::with_capacity(rows_max.min(self.queue.len()));
+        let mut bytes = 0;
+        while records.len() < rows_max && (bytes < self.limits.bytes || records.is_empty()) {
+            let Some(record) = self.queue.pop_front() else { break };
+            bytes += record.size_bytes();
+            records.push(record);
+        }
+        self.queue_bytes = self.queue_bytes.saturating_sub(bytes);
+        records
+    }
+
+    /// Why a record was found to be bad, if it is the one that was searched for.
+    pub fn verdict(&self, record: &Record) -> Option<&Rejection> {
+        self.bad.as_ref().filter(|(at, offset, _)| *at == record.at && *offset == record.offset).map(|(_, _, why)| why)
+    }
+
+    /// Puts records back at the head of the queue: the tail of a segment that was cut shorter.
+    pub fn give_back(&mut self, records: Vec<Record>, now: Duration) {
+        for record in records.into_iter().rev() {
+            if self.partitions.contains_key(&record.at) {
+                self.queue_bytes += record.size_bytes();
+                self.queue.push_front(record);
+            }
+        }
+        if !self.queue.is_empty() {
+            self.oldest.get_or_insert(now);
+        }
+    }
+
+    /// A segment was committed.
+    pub fn committed(&mut self, records: usize, advances: &[Advance]) {
+        for advance in advances {
+            if let Some(owned) = self.partitions.get_mut(&advance.at) {
+                owned.next = advance.next;
+                owned.expected = owned.expected.max(advance.next);
+                owned.open_delete.clone_from(&advance.open_delete);
+                owned.at_end = owned.at_end.filter(|position| *position > advance.next);
+            }
+        }
+        self.tries = 0;
+        self.bad = None;
+        self.unknown.clear();
+        if let Some(bisect) = &mut self.bisect {
+            bisect.rest = bisect.rest.saturating_sub(records);
+            if bisect.rest == 0 {
+                self.bisect = None;
+            }
+        }
+    }
+
+    /// A segment failed. Its records go back into the queue; the answer says what to do.
+    pub fn failed(&mut self, records: Vec<Record>, advances: &[Advance], failure: &Failure, now: Duration) -> Next {
+        let rows = records.len();
+        let single = records.first().map(|record| (record.at.clone(), record.offset));
+        self.give_back(records, now);
+        match failure.class {
+            Class::Fenced => Next::Reclaim { unknown: false },
+            Class::Unknown => {
+                self.unknown = advances.iter().map(|advance| (advance.at.clone(), advance.next)).collect();
+                Next::Reclaim { unknown: true }
+            }
+            Class::Record if rows > 1 => {
+                let rest = self.bisect.map_or(rows, |bisect| bisect.rest);
+                self.bisect = Some(Bisect { rows: rows / 2, rest });
+                Next::Again
+            }
+            Class::Record => match single {
+                Some((at, offset)) if self.bad.is_none() => {
+                    let code = if failure.code == "incomparable_token" {
+                        "incomparable_token"
+                    } else {
+                        "refused_by_destination"
+                    };
+                    self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
+                    Next::Again
+                }
+                // The record is marked already, so it is not the record that is refused.
+                _ => self.wait(failure),
+            },
+            Class::Transient => {
+                self.tries += 1;
+                Next::Retry { after: self.backoff.after(self.tries, self.salt), reconnect: failure.connection_lost }
+            }
+            Class::Operator => self.wait(failure),
+        }
+    }
+
+    fn wait(&mut self, failure: &Failure) -> Next {
+        self.tries += 1;
+        let after = self.backoff.after(self.tries.max(5), self.salt);
+        Next::Wait { after, reconnect: failure.connection_lost }
+    }
+
+    /// The waiting time before the next try of something that is not a segment (a claim, a connection).
+    pub fn next_wait(&mut self) -> Duration {
+        self.tries += 1;
+        self.backoff.after(self.tries, self.salt)
+    }
+
+    /// Partitions were claimed again. For each says whether its queue goes on or the source has to seek; and how an unknown
+    /// outcome was settled, if there was one.
+    pub fn reclaimed(&mut self, claims: Vec<Claimed>) -> (Vec<(TopicPartition, Resumed)>, Option<Settled>) {
+        let unknown = std::mem::take(&mut self.unknown);
+        let landed = claims.iter().find_map(|claim| {
+            let (_, next) = unknown.iter().find(|(at, _)| *at == claim.at)?;
+            Some(if claim.next == *next { Settled::Landed } else { Settled::NotLanded })
+        });
+        let resumed = claims.into_iter().map(|claim| (claim.at.clone(), self.resume(claim))).collect();
+        self.tries = 0;
+        (resumed, landed)
+    }
+
+    fn resume(&mut self, claim: Claimed) -> Resumed {
+        let Some(owned) = self.partitions.get_mut(&claim.at) else { return Resumed::GoesOn };
+        let goes_on = (owned.next..=owned.expected).contains(&claim.next);
+        owned.fence = claim.fence;
+        owned.incarnation = claim.incarnation;
+        owned.next = claim.next;
+        owned.open_delete = claim.open_delete;
+        if goes_on {
+            self.drop_records(&claim.at, claim.next);
+            return Resumed::GoesOn;
+        }
+        owned.expected = claim.next;
+        owned.at_end = None;
+        // Nothing that is still under way belongs behind the new position; the seek brings a new generation.
+        owned.generation = u64::MAX;
+        self.drop_records(&claim.at, i64::MAX);
+        Resumed::Seek(claim.next)
+    }
+
+    /// A sought partition gets the generation that its records will carry.
+    pub fn regenerate(&mut self, at: &TopicPartition, generation: u64) {
+        if let Some(owned) = self.partitions.get_mut(at) {
+            owned.generation = generation;
+        }
+    }
+
+    /// Drops queued records of a partition below an offset.
+    fn drop_records(&mut self, at: &TopicPartition, below: i64) {
+        let mut kept_bytes = 0;
+        self.queue.retain(|record| {
+            let keep = record.at != *at || record.offset >= below;
+            if keep {
+                kept_bytes += record.size_bytes();
+            }
+            keep
+        });
+        self.queue_bytes = kept_bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Headers;
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(100);
+
+    fn at(partition: i32) -> TopicPartition {
+        TopicPartition::new("t", partition)
+    }
+
+    fn record(partition: i32, offset: i64) -> Record {
+        Record { at: at(partition), offset, timestamp_ms: None, key: None, value: None, headers: Headers::default() }
+    }
+
+    fn claim(partition: i32, next: i64, fence: i64) -> Claimed {
+        Claimed { at: at(partition), incarnation: "-".into(), next, fence, open_delete: None }
+    }
+
+    fn lane(rows: usize) -> Lane {
+        let mut lane = Lane::new(Limits { rows, bytes: 1 << 20, age: Duration::from_millis(10) }, 1);
+        lane.assign(1, claim(0, 5, 1));
+        lane
+    }
+
+    fn advance(partition: i32, from: i64, next: i64) -> Advance {
+        Advance {
+            at: at(partition),
+            fence: 1,
+            from,
+            next,
+            counts: Default::default(),
+            source_time_ms: None,
+            open_delete: None,
+        }
+    }
+
+    fn offsets(segment: &Segment) -> Vec<i64> {
+        segment.records.iter().map(|record| record.offset).collect()
+    }
+
+    #[test]
+    fn leftovers_of_earlier_assignments_are_dropped() {
+        let mut lane = lane(10);
+        lane.take(0, vec![record(0, 5)], NOW);
+        lane.take(1, vec![record(0, 4), record(0, 5), record(0, 5), record(1, 9)], NOW);
+        let segment = lane.cut(NOW + Duration::from_secs(1)).expect("due by age");
+        assert_eq!(offsets(&segment), [5]);
+    }
+
+    #[test]
+    fn a_segment_is_cut_by_rows_or_by_age() {
+        let mut lane = lane(2);
+        lane.take(1, vec![record(0, 5)], NOW);
+        assert_eq!(lane.cut(NOW).expect_err("too young"), Some(Duration::from_millis(10)));
+        lane.take(1, vec![record(0, 7), record(0, 9)], NOW);
+        assert_eq!(offsets(&lane.cut(NOW).expect("full")), [5, 7]);
+        assert!(lane.cut(NOW + Duration::from_secs(1)).is_ok());
+        assert_eq!(lane.cut(NOW).expect_err("empty"), None);
+    }
+
+    /// A bad record in any place is found alone, its neighbours are applied, and the search ends.
+    #[test]
+    fn bisection_finds_the_bad_record() {
+        for bad in 0..13 {
+            let mut lane = lane(100);
+            lane.take(1, (5..18).map(|offset| record(0, offset)).collect(), NOW);
+            let (mut applied, mut quarantined, mut from) = (Vec::new(), Vec::new(), 5);
+            for _ in 0..40 {
+                let Ok(segment) = lane.cut(NOW + Duration::from_secs(1)) else { break };
+                let next = offsets(&segment).last().map_or(from, |last| last + 1);
+                let marked = segment.records.iter().any(|record| lane.verdict(record).is_some());
+                let is_bad = segment.records.iter().any(|record| record.offset == 5 + bad) && !marked;
+                if is_bad {
+                    let failure = Failure::new(Class::Record, "23514", "check");
+                    assert_eq!(lane.failed(segment.records, &[advance(0, from, next)], &failure, NOW), Next::Again);
+                    continue;
+                }
+                if marked {
+                    quarantined.extend(offsets(&segment))
+                } else {
+                    applied.extend(offsets(&segment))
+                }
+                lane.committed(segment.records.len(), &[advance(0, from, next)]);
+                from = next;
+            }
+            assert_eq!(quarantined, [5 + bad]);
+            assert_eq!(applied.len(), 12, "bad record {bad}");
+            assert_eq!(lane.partition(&at(0)).expect("owned").next, 18);
+            assert!(lane.bisect.is_none());
+        }
+    }
+
+    /// Invariant 6: an unknown outcome is settled by the claim's answer, either way.
+    #[test]
+    fn unknown_outcomes_are_settled_by_claiming() {
+        for (stored, settled, left) in [(8, Settled::Landed, vec![8, 9]), (5, Settled::NotLanded, vec![5, 6, 7, 8, 9])]
+        {
+            let mut lane = lane(3);
+            lane.take(1, (5..10).map(|offset| record(0, offset)).collect(), NOW);
+            let segment = lane.cut(NOW).expect("full");
+            let failure = Failure::new(Class::Unknown, "lost", "connection lost during COMMIT");
+            let next = lane.failed(segment.records, &[advance(0, 5, 8)], &failure, NOW);
+            assert_eq!(next, Next::Reclaim { unknown: true });
+            let (resumed, outcome) = lane.reclaimed(vec![claim(0, stored, 2)]);
+            assert_eq!((resumed, outcome), (vec![(at(0), Resumed::GoesOn)], Some(settled)));
+            lane.limits.rows = 100;
+            assert_eq!(offsets(&lane.cut(NOW + Duration::from_secs(1)).expect("due")), left);
+        }
+    }
+
+    /// `offsets set` moved the checkpoint: the queue is dropped and the source has to seek.
+    #[test]
+    fn a_moved_checkpoint_leads_to_a_seek() {
+        let mut lane = lane(3);
+        lane.take(1, (5..10).map(|offset| record(0, offset)).collect(), NOW);
+        let segment = lane.cut(NOW).expect("full");
+        let failure = Failure::new(Class::Fenced, "fenced", "compare-and-swap missed");
+        assert_eq!(lane.failed(segment.records, &[advance(0, 5, 8)], &failure, NOW), Next::Reclaim { unknown: false });
+        let (resumed, _) = lane.reclaimed(vec![claim(0, 2, 3)]);
+        assert_eq!(resumed, [(at(0), Resumed::Seek(2))]);
+        lane.take(1, vec![record(0, 10)], NOW);
+        assert!(lane.is_empty());
+        lane.regenerate(&at(0), 7);
+        lane.take(7, vec![record(0, 2)], NOW);
+        assert_eq!(offsets(&lane.cut(NOW + Duration::from_secs(1)).expect("due")), [2]);
+    }
+
+    /// Gaps at the end of a partition move the checkpoint without records, once.
+    #[test]
+    fn the_end_of_a_partition_is_reached_without_records() {
+        let mut lane = lane(10);
+        lane.at_end(&at(0), 1, 5);
+        assert!(lane.cut(NOW).is_err());
+        lane.take(1, vec![record(0, 5)], NOW);
+        lane.at_end(&at(0), 1, 7);
+        let segment = lane.cut(NOW + Duration::from_secs(1)).expect("due");
+        assert_eq!((offsets(&segment), segment.reach.clone()), (vec![5], vec![(at(0), 7)]));
+        lane.committed(1, &[advance(0, 5, 7)]);
+        assert!(lane.cut(NOW).is_err());
+        lane.at_end(&at(0), 1, 8);
+        assert_eq!(lane.cut(NOW).expect("a gap").reach, [(at(0), 8)]);
+    }
+}

@@ -3,15 +3,20 @@
 
 pub mod backoff;
 pub mod batch;
+pub mod calendar;
+pub mod decimal;
 pub mod decode;
 pub mod dialect;
 pub mod event;
 pub mod failure;
 pub mod lane;
+pub mod mapping;
+pub mod order;
 pub mod pgcopy;
 pub mod plan;
 pub mod record;
 pub mod table;
+pub mod text;
 pub mod token;
 pub mod value;
 pub mod wire;

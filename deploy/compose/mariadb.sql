@@ -1,0 +1,1 @@
+ALTER USER 'lastword'@'%' IDENTIFIED BY 'example' ACCOUNT UNLOCK;

@@ -1,0 +1,1 @@
+insert into lastword.table_counter (pipeline, table_name) values (?, ?) on duplicate key update pipeline = pipeline

@@ -1,0 +1,1 @@
+select release_lock(concat('lastword_', md5(database())))

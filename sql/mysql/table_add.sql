@@ -1,0 +1,3 @@
+insert into lastword.table_state (table_name, contract, delete_mode, token_storage, created_ms)
+values (?, ?, ?, ?, {now})
+on duplicate key update table_name = table_name

@@ -1,0 +1,1 @@
+select topic, partition_id, fence, owner, next_offset from lastword.checkpoint where pipeline = ?

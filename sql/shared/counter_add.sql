@@ -1,0 +1,1 @@
+insert into lastword.table_counter (pipeline, table_name) values (?, ?) on conflict (pipeline, table_name) do nothing

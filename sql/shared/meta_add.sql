@@ -1,0 +1,1 @@
+insert into lastword.meta (name, value) values (?, ?)

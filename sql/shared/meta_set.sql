@@ -1,0 +1,1 @@
+update lastword.meta set value = ? where name = ?

@@ -1,0 +1,1 @@
+update lastword.quarantine set state = ?, last_ms = {now} where id = ?

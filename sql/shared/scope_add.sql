@@ -1,0 +1,1 @@
+insert into lastword.scope (id, description) values (?, ?)

@@ -1,0 +1,1 @@
+update lastword.table_state set truncate_token = ? where table_name = ?

@@ -1,0 +1,304 @@
+//! From an event's fields to a table's columns.
+//!
+//! A [`Mapping`] is made once for a list of fields and a table; applying it to an event is a walk over the columns.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use super::decode::{Misfit, PlainRules, fit_cell};
+use super::event::{Op, RawEvent, RawRow, Rejection, RowSchema};
+use super::order::{ORDER_COLUMNS_MAX, OrderPolicy};
+use super::table::{Row, Table};
+use super::value::Value;
+use super::wire::WireType;
+
+/// How the events with certain fields become rows of a table.
+#[derive(Debug)]
+pub struct Mapping {
+    /// The table.
+    pub table: Arc<Table>,
+    /// Columns that an upsert writes, ascending; all key columns are among them.
+    pub columns: Arc<[usize]>,
+    /// What orders the changes.
+    pub order: OrderPolicy,
+    /// An upsert writes every column of the table that can be written: nothing of a former row can shine through.
+    pub covers_table: bool,
+    /// Where the value of each of `columns` comes from.
+    sources: Vec<Source>,
+    /// For each key column: its index in `columns`.
+    key_in_columns: Vec<usize>,
+    /// For each key column of a delete: the field of the record key, else of `before`.
+    delete_key: Vec<Source>,
+    rules: PlainRules,
+}
+
+/// A cell of the row or of the record key.
+#[derive(Clone, Debug)]
+enum Source {
+    Row { field: usize, wire: WireType },
+    Key { field: usize, wire: WireType },
+}
+
+/// What an event does to its table, with values ready to be written.
+#[derive(Debug)]
+pub struct Change {
+    /// Canonical bytes of the business key: equal exactly where the keys are equal in the destination.
+    pub key: Vec<u8>,
+    /// The values.
+    pub effect: Effect,
+}
+
+/// See [`Change`].
+#[derive(Debug)]
+pub enum Effect {
+    /// Values in the order of [`Mapping::columns`].
+    Upsert(Row),
+    /// Values of the key.
+    Delete(Vec<Value>),
+}
+
+impl Mapping {
+    /// Finds a column for every field and a value for every key column, or says what is missing and what to do.
+    pub fn new(
+        table: Arc<Table>,
+        row: Option<&RowSchema>,
+        key: Option<&RowSchema>,
+        exclude: &[String],
+        order_by: &[String],
+        order: OrderPolicy,
+        rules: PlainRules,
+    ) -> Result<Self, Rejection> {
+        let mut found = sources_of(&table, row, key, exclude)?;
+        found.sort_by_key(|(column, _)| *column);
+        let columns: Arc<[usize]> = found.iter().map(|(column, _)| *column).collect();
+        let at = |column: usize| columns.iter().position(|known| *known == column);
+        let key_columns = table.key.iter().map(|column| at(*column).ok_or(*column)).collect::<Result<Vec<_>, _>>();
+        let key_in_columns = match key_columns {
+            Ok(columns) => columns,
+            // A delete without `before` (record form) has only its key; an upsert always has all.
+            Err(_) if row.is_none() => Vec::new(),
+            Err(column) => return Err(missing_key(&table, column)),
+        };
+        let order = match order {
+            OrderPolicy::Columns(_) => {
+                let index = |name: &String| {
+                    let column = table.shape.position(name);
+                    column.and_then(&at).ok_or_else(|| {
+                        Rejection::table(
+                            "order_by",
+                            format!("`order_by` names {name:?}, which the events for {} do not carry", table.name()),
+                        )
+                    })
+                };
+                if order_by.len() > ORDER_COLUMNS_MAX {
+                    return Err(Rejection::table(
+                        "order_by",
+                        format!("`order_by` may name at most {ORDER_COLUMNS_MAX} columns"),
+                    ));
+                }
+                let known =
+                    if row.is_some() { order_by.iter().map(index).collect::<Result<_, _>>()? } else { Vec::new() };
+                OrderPolicy::Columns(known)
+            }
+            other => other,
+        };
+        let delete_key = delete_key(&table, row, key)?;
+        let covers_table = table.shape.columns.iter().filter(|column| !column.generated).count() == columns.len();
+        let sources = found.into_iter().map(|(_, source)| source).collect();
+        Ok(Self { table, columns, order, covers_table, sources, key_in_columns, delete_key, rules })
+    }
+
+    /// The values of an event. `key_bytes` and `value_bytes` are the record's, so that text is shared, not copied.
+    pub fn change(&self, event: &RawEvent<'_>, key_bytes: &Bytes, value_bytes: &Bytes) -> Result<Change, Rejection> {
+        let cells = Cells { mapping: self, event, key_bytes, value_bytes };
+        match event.op {
+            Op::Upsert => {
+                let row = event.after.as_ref();
+                let columns = self.columns.iter().zip(&self.sources);
+                let values =
+                    columns.map(|(column, source)| cells.value(row, *column, source)).collect::<Result<Row, _>>()?;
+                let key: Vec<&Value> = self.key_in_columns.iter().map(|at| &values[*at]).collect();
+                Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Upsert(values) })
+            }
+            Op::Delete | Op::Truncate => {
+                let row = event.before.as_ref();
+                let columns = self.table.key.iter().zip(&self.delete_key);
+                let values =
+                    columns.map(|(column, source)| cells.value(row, *column, source)).collect::<Result<Row, _>>()?;
+                let key: Vec<&Value> = values.iter().collect();
+                Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Delete(values) })
+            }
+        }
+    }
+
+    fn key_bytes(&self, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
+        let mut bytes = Vec::with_capacity(16 * values.len());
+        for (value, column) in values.iter().zip(&self.table.key) {
+            encode_key(value, &mut bytes).map_err(|what| {
+                let name = &self.table.shape.columns[*column].name;
+                Rejection::new("key", format!("key column {name:?} of {}: {what}", self.table.name()))
+            })?;
+        }
+        Ok(bytes)
+    }
+}
+
+type Found = Vec<(usize, Source)>;
+
+/// A source for every field of the row, and of the record key for columns that the row does not have (a key column that is
+/// excluded from the value stays in the key).
+fn sources_of(
+    table: &Table,
+    row: Option<&RowSchema>,
+    key: Option<&RowSchema>,
+    exclude: &[String],
+) -> Result<Found, Rejection> {
+    let mut found: Found = Vec::new();
+    let row_fields =
+        row.iter().flat_map(|schema| schema.fields.iter().enumerate()).map(|(at, field)| (at, field, true));
+    let key_fields =
+        key.iter().flat_map(|schema| schema.fields.iter().enumerate()).map(|(at, field)| (at, field, false));
+    for (field, described, in_row) in row_fields.chain(key_fields) {
+        if exclude.contains(&described.name) {
+            continue;
+        }
+        let Some(column) = table.shape.position(&described.name) else {
+            if in_row {
+                return Err(unknown_column(table, &described.name));
+            }
+            continue;
+        };
+        if table.shape.columns[column].generated || found.iter().any(|(known, _)| *known == column) {
+            continue;
+        }
+        if let WireType::Unsupported { name } = &described.kind {
+            return Err(Rejection::table(
+                "unsupported_type",
+                format!(
+                    "column {:?} of {} comes as {name}, which is not understood yet; leave it out with `exclude_columns`",
+                    described.name,
+                    table.name()
+                ),
+            ));
+        }
+        if table.shape.columns[column].kind == super::table::ColumnType::Unsupported {
+            return Err(Rejection::table(
+                "unsupported_type",
+                format!(
+                    "column {:?} of {} is {}, which is not understood yet; leave it out with `exclude_columns`",
+                    described.name,
+                    table.name(),
+                    table.shape.columns[column].native
+                ),
+            ));
+        }
+        let wire = described.kind.clone();
+        found.push((column, if in_row { Source::Row { field, wire } } else { Source::Key { field, wire } }));
+    }
+    Ok(found)
+}
+
+fn unknown_column(table: &Table, name: &str) -> Rejection {
+    Rejection::table(
+        "unknown_column",
+        format!(
+            "{} has no column {name:?}, which its events carry; add the column, or leave it out with `exclude_columns`",
+            table.name()
+        ),
+    )
+}
+
+fn missing_key(table: &Table, column: usize) -> Rejection {
+    let name = &table.shape.columns[column].name;
+    Rejection::table("no_key", format!("the events for {} do not carry its key column {name:?}", table.name()))
+}
+
+/// Key columns of a delete come from the record key: under some replica identities `before` holds fillers.
+fn delete_key(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -> Result<Vec<Source>, Rejection> {
+    let source = |column: &usize| {
+        let name = &table.shape.columns[*column].name;
+        let in_key = key.and_then(|schema| Some((schema, schema.position(name)?)));
+        let in_row = row.and_then(|schema| Some((schema, schema.position(name)?)));
+        match (in_key, in_row) {
+            (Some((schema, field)), _) => Ok(Source::Key { field, wire: schema.fields[field].kind.clone() }),
+            (None, Some((schema, field))) => Ok(Source::Row { field, wire: schema.fields[field].kind.clone() }),
+            (None, None) => Err(missing_key(table, *column)),
+        }
+    };
+    table.key.iter().map(source).collect()
+}
+
+struct Cells<'m, 'e> {
+    mapping: &'m Mapping,
+    event: &'m RawEvent<'e>,
+    key_bytes: &'m Bytes,
+    value_bytes: &'m Bytes,
+}
+
+impl Cells<'_, '_> {
+    fn value(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Value, Rejection> {
+        let (cell, wire, owner) = match source {
+            Source::Row { field, wire } => (row.and_then(|row| row.cells.get(*field)), wire, self.value_bytes),
+            Source::Key { field, wire } => {
+                (self.event.key.as_ref().and_then(|key| key.cells.get(*field)), wire, self.key_bytes)
+            }
+        };
+        let described = &self.mapping.table.shape.columns[column];
+        let cell: &RawValue = cell.ok_or_else(|| {
+            Rejection::new("undecodable", format!("the event has no value for column {:?}", described.name))
+        })?;
+        fit_cell(cell, wire, &described.kind, self.mapping.rules, owner).map_err(|misfit| {
+            let place = format!("column {:?} ({}) of {}", described.name, described.native, self.mapping.table.name());
+            match misfit {
+                Misfit::Undecodable(what) => Rejection::new("undecodable", format!("{place}: the event's value is {what}")),
+                Misfit::DoesNotFit(what) => Rejection::new("does_not_fit", format!("{place} cannot hold {what}")),
+                Misfit::Placeholder => Rejection::new(
+                    "partial_row",
+                    format!("{place}: the connector did not see the value (unchanged TOAST or LOB); completing rows is not supported yet, use REPLICA IDENTITY FULL"),
+                ),
+                Misfit::Undecided(what) => Rejection::table("undecided", format!("{place}: {what}")),
+            }
+        })
+    }
+}
+
+/// Canonical bytes of a key value: a tag, then a fixed width or a length and the bytes, so that no two keys fall together.
+fn encode_key(value: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    let mut long = |tag: u8, bytes: &[u8]| {
+        out.push(tag);
+        out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+        out.extend_from_slice(bytes);
+    };
+    match value {
+        Value::Null => return Err("a key cannot be NULL"),
+        Value::Float32(_) | Value::Float64(_) => return Err("a floating point number cannot be a key"),
+        Value::Bool(truth) => out.extend_from_slice(&[1, u8::from(*truth)]),
+        Value::Int(number) => {
+            out.push(2);
+            out.extend_from_slice(&((*number as u64) ^ (1 << 63)).to_be_bytes());
+        }
+        Value::UInt(number) => {
+            out.push(3);
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        Value::Decimal(text) => long(4, text.as_bytes()),
+        Value::Text(text) => long(5, text.as_bytes()),
+        Value::Json(text) => long(6, text.as_bytes()),
+        Value::Bytes(bytes) => long(7, bytes),
+        Value::Date(days) => {
+            out.push(8);
+            out.extend_from_slice(&((*days as u32) ^ (1 << 31)).to_be_bytes());
+        }
+        Value::Time(micros) | Value::Timestamp(micros) | Value::TimestampTz(micros) => {
+            out.push(9);
+            out.extend_from_slice(&((*micros as u64) ^ (1 << 63)).to_be_bytes());
+        }
+        Value::Uuid(bytes) => {
+            out.push(10);
+            out.extend_from_slice(bytes);
+        }
+    }
+    Ok(())
+}

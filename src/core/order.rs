@@ -1,0 +1,322 @@
+//! From a change's position to its order token: the table of tokens by connector.
+//!
+//! | source | position of the commit | position inside |
+//! |---|---|---|
+//! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) | `sequence[1]` |
+//! | MySQL, MariaDB with GTID | number of the GTID | 0, `pos` |
+//! | MySQL without GTID | number of the binlog file | 0, `pos` |
+//! | MySQL, MariaDB snapshot row without GTID | 0 | number of the binlog file, `pos` |
+//! | record form | the LSN | Kafka partition and offset |
+//! | `order_by` columns | their values, order-preserving | Kafka partition and offset |
+//! | Kafka offset | the offset | – |
+//!
+//! # Why the PostgreSQL rule is right
+//!
+//! A change lies before its own commit, and every later transaction's `sequence[0]` is at or after that commit; inside a
+//! transaction the position grows with `sequence[1]`. The first transaction after a snapshot has a null `sequence[0]` and may
+//! hold positions below the snapshot's (it was open while the slot was made): the floor, the greatest position of such
+//! snapshot rows before it in its own partition, lifts it above them. A key's snapshot row lies in the key's partition, so
+//! the floor of the own partition is enough, and it is a function of the log alone: a replay builds the same tokens.
+//!
+//! # Source epochs
+//!
+//! Positions start again when a source is restored or fails over. Epochs are not opened yet (all tokens carry epoch 1):
+//! a GTID marker that changes within a partition is refused by [`Ledger::observe`], never compared.
+
+use std::sync::Arc;
+
+use super::event::{Rejection, SourcePosition};
+use super::plan::LedgerEntry;
+use super::record::TopicPartition;
+use super::table::fnv1a;
+use super::token::{Phase, Token, TokenWriter};
+use super::value::Value;
+
+/// The only source epoch so far.
+const SOURCE_EPOCH: u32 = 1;
+/// Ledger kind: a snapshot row without `sequence[0]` showed this LSN.
+pub const SNAPSHOT_LSN: &str = "snapshot_lsn";
+/// Ledger kind: hash of the GTID marker (uuid or domain) that the partition's stream has; `binlog` where there is none.
+pub const GTID_MARKER: &str = "gtid_marker";
+
+/// What orders the changes of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderPolicy {
+    /// The position in the source.
+    Source,
+    /// Columns that the user chose: indices into the mapping's columns.
+    Columns(Vec<usize>),
+    /// The Kafka offset, as named fallback.
+    Offset,
+}
+
+/// Facts about one partition that tokens rest on, found in its own log.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    /// (first offset, LSN), ascending in both.
+    snapshots: Vec<(i64, u64)>,
+    /// (first offset, hash of the marker).
+    marker: Option<(i64, u64)>,
+}
+
+impl Ledger {
+    /// The facts that are stored.
+    pub fn load<'a>(entries: impl IntoIterator<Item = &'a LedgerEntry>) -> Self {
+        let mut ledger = Self::default();
+        for entry in entries {
+            match entry.kind {
+                SNAPSHOT_LSN => ledger.add_snapshot(entry.offset, entry.value),
+                GTID_MARKER => ledger.marker = Some((entry.offset, entry.value)),
+                _ => {}
+            }
+        }
+        ledger
+    }
+
+    fn add_snapshot(&mut self, offset: i64, lsn: u64) {
+        self.snapshots.push((offset, lsn));
+        self.snapshots.sort_unstable();
+    }
+
+    /// Greatest snapshot LSN that was shown at or before an offset.
+    fn floor(&self, offset: i64) -> u64 {
+        self.snapshots.iter().filter(|(first, _)| *first <= offset).map(|(_, lsn)| *lsn).max().unwrap_or(0)
+    }
+
+    /// Takes note of what an event shows; a new fact is returned to be stored with the batch. Refuses a stream whose GTID
+    /// marker is another than before in this partition.
+    pub fn observe(
+        &mut self,
+        at: &TopicPartition,
+        incarnation: &Arc<str>,
+        offset: i64,
+        position: &SourcePosition,
+    ) -> Result<Option<LedgerEntry>, Rejection> {
+        let entry =
+            |kind, value| LedgerEntry { at: at.clone(), incarnation: Arc::clone(incarnation), offset, kind, value };
+        match position {
+            SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } if self.floor(offset) < *lsn => {
+                self.add_snapshot(offset, *lsn);
+                Ok(Some(entry(SNAPSHOT_LSN, *lsn)))
+            }
+            SourcePosition::Binlog { gtid, phase: Phase::Stream, .. } => {
+                let marker = gtid.as_ref().map_or("binlog", |gtid| gtid.marker.as_str());
+                let hash = fnv1a(marker.as_bytes()) >> 1;
+                match self.marker {
+                    Some((_, known)) if known == hash => Ok(None),
+                    Some(_) => Err(Rejection::table(
+                        "source_epoch",
+                        "the GTID domain or server uuid is another than before in this partition (failover or a new source); its positions cannot be compared with the stored ones, and opening a new source epoch is not supported by this version",
+                    )),
+                    None => {
+                        self.marker = Some((offset, hash));
+                        Ok(Some(entry(GTID_MARKER, hash)))
+                    }
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Forgets what was found at or behind an offset: the batch that would have stored it was dropped.
+    pub fn forget_from(&mut self, offset: i64) {
+        self.snapshots.retain(|(first, _)| *first < offset);
+        self.marker = self.marker.filter(|(first, _)| *first < offset);
+    }
+}
+
+/// What a position is compared within; ids are handed out for these texts by the destination and never change.
+pub fn scope_description(
+    policy: &OrderPolicy,
+    source: &str,
+    position: &SourcePosition,
+    table: &str,
+    at: &TopicPartition,
+    incarnation: &str,
+) -> String {
+    match (policy, position) {
+        (OrderPolicy::Offset, _) => format!("offset {} {incarnation} {}", at.topic, at.partition),
+        (OrderPolicy::Columns(_), _) => format!("order_by {table}"),
+        (OrderPolicy::Source, SourcePosition::Lsn(_)) => format!("record {}", at.topic),
+        (OrderPolicy::Source, _) => source.to_owned(),
+    }
+}
+
+/// The token of a change that is ordered by its source or by its offset; `None` if the event carries no position.
+pub fn token(
+    policy: &OrderPolicy,
+    scope: u16,
+    position: &SourcePosition,
+    ledger: &Ledger,
+    at: &TopicPartition,
+    offset: i64,
+) -> Option<Token> {
+    let writer = TokenWriter::new(scope, SOURCE_EPOCH);
+    if *policy == OrderPolicy::Offset {
+        return Some(writer.number(offset as u64).phase(Phase::Stream).finish());
+    }
+    let token = match position {
+        SourcePosition::Postgres { commit, lsn, phase } => {
+            let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
+            writer.number(commit).phase(*phase).number(*lsn)
+        }
+        SourcePosition::Binlog { gtid: Some(gtid), pos, phase, .. } => {
+            writer.number(gtid.number).phase(*phase).number(0).number(*pos)
+        }
+        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Stream } => {
+            writer.number(*file).phase(Phase::Stream).number(0).number(*pos)
+        }
+        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot } => {
+            writer.number(0).phase(Phase::Snapshot).number(*file).number(*pos)
+        }
+        SourcePosition::Lsn(lsn) => writer.number(*lsn).phase(Phase::Stream).kafka(at.partition, offset),
+        SourcePosition::None => return None,
+    };
+    Some(token.finish())
+}
+
+/// Bytes of the order values in a token of `order_by` columns.
+pub const ORDER_VALUE_BYTES: usize = 8;
+/// Most columns that fit into a token beside its other parts.
+pub const ORDER_COLUMNS_MAX: usize = 3;
+const ORDER_PREFIX: usize = 7;
+
+/// The token of an upsert that is ordered by columns; `None` if a value is NULL or of a type without an order of 8 bytes.
+pub fn column_token(scope: u16, values: &[&Value], at: &TopicPartition, offset: i64) -> Option<Token> {
+    let mut writer = TokenWriter::new(scope, SOURCE_EPOCH);
+    for value in values {
+        writer = writer.number(ordered(value)?);
+    }
+    Some(writer.phase(Phase::Stream).kafka(at.partition, offset).finish())
+}
+
+/// The token of a delete under `order_by`: it carries no value of its own, so it takes the stored one's and wins over it by
+/// its Kafka position. Without a stored one the order values are zero.
+pub fn delete_token(scope: u16, stored: Option<&Token>, columns: usize, at: &TopicPartition, offset: i64) -> Token {
+    let mut writer = TokenWriter::new(scope, SOURCE_EPOCH);
+    let order = ORDER_PREFIX..ORDER_PREFIX + columns * ORDER_VALUE_BYTES;
+    match stored.and_then(|token| token.as_bytes().get(order)) {
+        Some(values) => writer = writer.bytes(values),
+        None => writer = (0..columns).fold(writer, |writer, _| writer.number(0)),
+    }
+    writer.phase(Phase::Stream).kafka(at.partition, offset).finish()
+}
+
+/// Eight bytes whose order is the value's.
+fn ordered(value: &Value) -> Option<u64> {
+    let signed = |number: i64| (number as u64) ^ (1 << 63);
+    Some(match value {
+        Value::Int(number) | Value::Timestamp(number) | Value::TimestampTz(number) | Value::Time(number) => {
+            signed(*number)
+        }
+        Value::Date(days) => signed(i64::from(*days)),
+        Value::Bool(truth) => signed(i64::from(*truth)),
+        Value::Float64(number) if !number.is_nan() => {
+            let bits = (*number + 0.0).to_bits();
+            if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> TopicPartition {
+        TopicPartition::new("t", 0)
+    }
+
+    fn postgres(commit: Option<u64>, lsn: u64, phase: Phase) -> SourcePosition {
+        SourcePosition::Postgres { commit, lsn, phase }
+    }
+
+    /// Invariant 2 on the capture `snapshot_with_open_tx`: the first streamed transaction has positions below the
+    /// snapshot's and must win over it all the same.
+    #[test]
+    fn a_transaction_open_during_the_snapshot_beats_the_snapshot() {
+        let mut ledger = Ledger::default();
+        let incarnation = Arc::from("-");
+        let snapshot = postgres(None, 2_173_432_856, Phase::Snapshot);
+        let entry = ledger.observe(&at(), &incarnation, 0, &snapshot).expect("observed").expect("a new fact");
+        assert_eq!((entry.kind, entry.value), (SNAPSHOT_LSN, 2_173_432_856));
+        let token = |position: &SourcePosition, offset| {
+            token(&OrderPolicy::Source, 1, position, &ledger, &at(), offset).expect("token")
+        };
+        let row = token(&snapshot, 0);
+        let open = token(&postgres(None, 2_173_432_112, Phase::Stream), 1);
+        let open_later = token(&postgres(None, 2_173_433_424, Phase::Stream), 2);
+        let next = token(&postgres(Some(2_173_433_576), 2_173_433_656, Phase::Stream), 3);
+        assert!(row < open && open < open_later && open_later < next);
+    }
+
+    /// Invariant 7: tokens are a function of the log; a replay that knows later facts builds the same ones.
+    #[test]
+    fn a_replay_builds_the_same_tokens() {
+        let history = [
+            postgres(None, 100, Phase::Snapshot),
+            postgres(None, 90, Phase::Stream),
+            postgres(Some(120), 130, Phase::Stream),
+            postgres(None, 300, Phase::Snapshot),
+            postgres(None, 290, Phase::Stream),
+        ];
+        let run = |ledger: &mut Ledger| -> Vec<Token> {
+            (0..)
+                .zip(&history)
+                .map(|(offset, position)| {
+                    ledger.observe(&at(), &Arc::from("-"), offset, position).expect("observed");
+                    token(&OrderPolicy::Source, 1, position, ledger, &at(), offset).expect("token")
+                })
+                .collect()
+        };
+        let mut ledger = Ledger::default();
+        let first = run(&mut ledger);
+        assert_eq!(first, run(&mut ledger));
+        ledger.forget_from(3);
+        assert_eq!(first, run(&mut ledger));
+        assert!(first.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+
+    #[test]
+    fn binlog_positions_rise_over_files_and_snapshots_lose() {
+        let token = |gtid: Option<u64>, file, pos, phase| {
+            let gtid = gtid.map(|number| crate::core::event::Gtid { marker: "0".into(), number });
+            let position = SourcePosition::Binlog { gtid, file, pos, phase };
+            token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), 0).expect("token")
+        };
+        assert!(token(None, 2, 99, Phase::Snapshot) < token(Some(1), 1, 4, Phase::Stream));
+        assert!(token(None, 9, 99, Phase::Snapshot) < token(None, 10, 4, Phase::Snapshot));
+        assert!(token(None, 999_999, 9, Phase::Stream) < token(None, 1_000_000, 4, Phase::Stream));
+        assert!(token(Some(9), 1, 99, Phase::Stream) < token(Some(10), 1, 4, Phase::Stream));
+        assert!(token(Some(9), 1, 99, Phase::Snapshot) < token(Some(9), 1, 4, Phase::Stream));
+    }
+
+    #[test]
+    fn another_gtid_marker_is_refused_not_compared() {
+        let mut ledger = Ledger::default();
+        let position = |marker: &str| SourcePosition::Binlog {
+            gtid: Some(crate::core::event::Gtid { marker: marker.into(), number: 1 }),
+            file: 1,
+            pos: 4,
+            phase: Phase::Stream,
+        };
+        let incarnation = Arc::from("-");
+        assert!(ledger.observe(&at(), &incarnation, 0, &position("0")).expect("first").is_some());
+        assert!(ledger.observe(&at(), &incarnation, 1, &position("0")).expect("same").is_none());
+        assert_eq!(ledger.observe(&at(), &incarnation, 2, &position("1")).expect_err("other").reason, "source_epoch");
+    }
+
+    #[test]
+    fn order_by_values_keep_their_order_and_a_delete_beats_the_stored_row() {
+        let token = |value: Value, offset| column_token(1, &[&value], &at(), offset).expect("token");
+        assert!(token(Value::Int(-5), 9) < token(Value::Int(3), 0));
+        assert!(token(Value::Float64(-1.5), 0) < token(Value::Float64(-0.5), 0));
+        assert!(token(Value::Float64(-0.0), 0) < token(Value::Float64(0.0), 1));
+        assert!(token(Value::Int(3), 1) < token(Value::Int(3), 2));
+        assert!(column_token(1, &[&Value::Null], &at(), 0).is_none());
+        let stored = token(Value::Int(7), 4);
+        let delete = delete_token(1, Some(&stored), 1, &at(), 5);
+        assert!(delete > stored && delete < token(Value::Int(8), 0));
+        assert!(delete_token(1, None, 1, &at(), 5) < stored);
+    }
+}

@@ -1,0 +1,119 @@
+//! Bookkeeping: everything that lastword stores about its own work, written once for all destinations.
+//!
+//! It lies in the schema `lastword` in PostgreSQL and in tables with the prefix `lastword_` of the connection's database
+//! elsewhere. What a transaction of a plan needs ([`advance`], [`truncate_token`], [`lock_table`], [`finish`]) runs inside
+//! the caller's transaction; everything else begins and ends its own.
+//!
+//! # What sinks must keep to
+//!
+//! - The number that [`Statements::execute`] returns for an UPDATE counts the rows that it *matched*, also those that it left
+//!   as they were (`CLIENT_FOUND_ROWS` in MySQL): the compare-and-swap rests on it.
+//! - Transactions are READ COMMITTED: after a lock was waited for, the next statement sees what its holder committed.
+//! - Times are milliseconds since 1970 by the database's clock.
+
+mod admin;
+mod cells;
+mod claim;
+mod ledger;
+mod migrate;
+mod quarantine;
+mod replay;
+mod sql;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
+pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use ledger::{ledger, scope_id};
+pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
+pub use quarantine::{
+    QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
+    quarantine_list,
+};
+pub use replay::{
+    ReplayCounts, ReplayEntry, ReplayRange, ReplayState, replay_checkpoint_owner, replay_list, replay_start,
+    replay_update,
+};
+pub use tables::{
+    TableCounters, TableState, ensure_table_state, lock_table, stored_tokens, table_counters, truncate_token,
+};
+
+use crate::core::failure::{Class, Failure};
+use crate::core::plan::{Advance, Plan, TableOutcome};
+use crate::core::value::Value;
+
+use super::Statements;
+use cells::stored;
+
+/// Moves the plan's checkpoints: the compare-and-swap on fence *and* expected offset, row by row in (topic, partition)
+/// order. A miss is a [`Class::Fenced`] failure that names all the partitions that missed.
+pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), Failure> {
+    let mut advances: Vec<&Advance> = plan.advances.iter().collect();
+    // A plan is ordered already; the order of locks is too important to rest on that.
+    advances.sort_by(|a, b| a.at.cmp(&b.at));
+    let text = sql::CHECKPOINT_ADVANCE.of(session.dialect());
+    let mut missed = Vec::new();
+    for advance in advances {
+        let counts = advance.counts;
+        let params = [
+            Value::from(advance.next),
+            advance.open_delete.clone().map_or(Value::Null, Value::Bytes),
+            advance.source_time_ms.into(),
+            stored(counts.changes).into(),
+            stored(counts.filtered).into(),
+            stored(counts.quarantined).into(),
+            stored(counts.control).into(),
+            Value::from(&*plan.checkpoint_owner),
+            Value::from(&*advance.at.topic),
+            advance.at.partition.into(),
+            advance.fence.into(),
+            advance.from.into(),
+        ];
+        if session.execute(text, &params).await? != 1 {
+            missed.push(advance.at.clone());
+        }
+    }
+    if missed.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = missed.iter().map(ToString::to_string).collect();
+    let mut failure = Failure::new(
+        Class::Fenced,
+        "fenced",
+        format!("the checkpoint of {} was claimed or moved by someone else", named.join(", ")),
+    );
+    failure.fenced = missed;
+    Err(failure)
+}
+
+/// The rest of a plan's bookkeeping, inside its transaction after the tables: ledger rows, quarantined records, settled
+/// quarantine entries, counters per table. `outcomes` are in the order of the plan's tables.
+pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[TableOutcome]) -> Result<(), Failure> {
+    for entry in &plan.ledger {
+        ledger::add(session, entry).await?;
+    }
+    for record in &plan.quarantine {
+        quarantine::add(session, &plan.pipeline, record).await?;
+    }
+    for id in &plan.settled {
+        quarantine::settle(session, *id, QuarantineState::Retried).await?;
+    }
+    for (table, outcome) in plan.tables.iter().zip(outcomes) {
+        tables::count(session, &plan.pipeline, table.table.name(), outcome).await?;
+    }
+    Ok(())
+}
+
+/// Ends a transaction as its work ended: commits what is right, rolls back what failed and reports the first failure.
+async fn end<S: Statements, T>(session: &mut S, work: Result<T, Failure>) -> Result<T, Failure> {
+    match work {
+        Ok(done) => session.commit().await.map(|()| done),
+        Err(mut failure) => {
+            if let Err(second) = session.rollback().await {
+                failure.connection_lost |= second.connection_lost;
+            }
+            Err(failure)
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What is stored about destination tables: contract, truncate token, counters; and the tokens of given keys.
+
+use crate::core::dialect::Dialect;
+use crate::core::failure::{Class, Failure};
+use crate::core::plan::TableOutcome;
+use crate::core::table::{Contract, DeleteMode, TOKEN_COLUMN, Table, TableName, TokenStorage};
+use crate::core::token::Token;
+use crate::core::value::Value;
+use crate::sink::Statements;
+
+use super::cells::{Cells, damaged, stored};
+use super::sql;
+
+/// What the store says about a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableState {
+    /// Events with this token or a smaller one are older than the last TRUNCATE.
+    pub truncate_token: Option<Token>,
+    /// When lastword first met the table, in milliseconds since 1970.
+    pub created_ms: i64,
+}
+
+/// Counters of a table, over all batches of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableCounters {
+    /// Full name of the table.
+    pub table: String,
+    /// The sums.
+    pub sums: TableOutcome,
+}
+
+fn contract_text(contract: Contract) -> &'static str {
+    match contract {
+        Contract::FinalState => "final-state",
+        Contract::ChangeLog => "change-log",
+    }
+}
+
+fn delete_text(delete: DeleteMode) -> &'static str {
+    match delete {
+        DeleteMode::Hard => "hard",
+        DeleteMode::Soft => "soft",
+        DeleteMode::Ignore => "ignore",
+    }
+}
+
+fn storage_text(storage: TokenStorage) -> &'static str {
+    match storage {
+        TokenStorage::Column => "column",
+        TokenStorage::Side => "side",
+    }
+}
+
+/// Records a table when it is first met. A table that was recorded with another contract or another place of its tokens is an
+/// operator failure: its tokens would not be found. Another delete mode is taken over.
+///
+/// Must run before a plan for the table is applied: its row is the table's lock.
+pub async fn ensure_table_state<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    contract: Contract,
+    delete: DeleteMode,
+    storage: TokenStorage,
+) -> Result<TableState, Failure> {
+    let dialect = session.dialect();
+    let name = Value::from(table.to_string());
+    let params =
+        [name.clone(), contract_text(contract).into(), delete_text(delete).into(), storage_text(storage).into()];
+    session.execute(sql::TABLE_ADD.of(dialect), &params).await?;
+    let rows = session.query(sql::TABLE_GET.of(dialect), std::slice::from_ref(&name)).await?;
+    let row = rows.into_iter().next().ok_or_else(|| damaged("a table's row vanished"))?;
+    let mut cells = Cells::new(row);
+    let truncate_token = token(&mut cells)?;
+    for (what, stored, wanted) in [
+        ("contract", cells.text()?, contract_text(contract)),
+        ("delete", cells.text()?, delete_text(delete)),
+        ("token_storage", cells.text()?, storage_text(storage)),
+    ] {
+        if stored == wanted {
+            continue;
+        }
+        if what == "delete" {
+            session.execute(sql::TABLE_SET_DELETE.of(dialect), &[wanted.into(), name.clone()]).await?;
+        } else {
+            return Err(Failure::operator(
+                "table_changed",
+                format!(
+                    "table {table} was filled with {what} = \"{stored}\", the configuration now says \"{wanted}\": its tokens \
+                     would not be found; keep \"{stored}\", or fill a new table (`into`)"
+                ),
+            ));
+        }
+    }
+    Ok(TableState { truncate_token, created_ms: cells.int()? })
+}
+
+/// The table's truncate token, read without a lock.
+pub async fn truncate_token<S: Statements>(session: &mut S, table: &TableName) -> Result<Option<Token>, Failure> {
+    let rows = session.query(sql::TABLE_GET.of(session.dialect()), &[Value::from(table.to_string())]).await?;
+    match rows.into_iter().next() {
+        Some(row) => token(&mut Cells::new(row)),
+        None => Err(unknown(table)),
+    }
+}
+
+/// Takes the table's short lock (its row in `table_state`) until the transaction ends, raises its truncate token to
+/// `truncate` if that is greater, and returns the truncate token that holds now. A token that cannot be compared with the
+/// stored one is a record failure.
+pub async fn lock_table<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    truncate: Option<Token>,
+) -> Result<Option<Token>, Failure> {
+    let dialect = session.dialect();
+    let name = Value::from(table.to_string());
+    let rows = session.query(sql::TABLE_LOCK.of(dialect), std::slice::from_ref(&name)).await?;
+    let stored = match rows.into_iter().next() {
+        Some(row) => token(&mut Cells::new(row))?,
+        None => return Err(unknown(table)),
+    };
+    let (Some(wanted), kept) = (truncate, stored) else { return Ok(stored) };
+    if kept.is_some_and(|kept| !kept.comparable(&wanted)) {
+        return Err(Failure::new(
+            Class::Record,
+            "incomparable_token",
+            format!("table {table}: the token of a TRUNCATE is of another source than that of the last one"),
+        ));
+    }
+    if kept.is_some_and(|kept| kept >= wanted) {
+        return Ok(kept);
+    }
+    session.execute(sql::TABLE_RAISE.of(dialect), &[Value::bytes(wanted.as_bytes()), name]).await?;
+    Ok(Some(wanted))
+}
+
+fn unknown(table: &TableName) -> Failure {
+    Failure::operator(
+        "unknown_table",
+        format!(
+            "table {table} is not recorded in lastword's bookkeeping; was its row in table_state deleted? Restart lastword"
+        ),
+    )
+}
+
+fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
+    match cells.bytes_or_null()? {
+        None => Ok(None),
+        Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
+    }
+}
+
+/// Adds what happened in a transaction to the table's counters.
+pub(super) async fn count<S: Statements>(
+    session: &mut S,
+    pipeline: &str,
+    table: &TableName,
+    outcome: &TableOutcome,
+) -> Result<(), Failure> {
+    if *outcome == TableOutcome::default() {
+        return Ok(());
+    }
+    let dialect = session.dialect();
+    let name = table.to_string();
+    let params = [
+        stored(outcome.applied).into(),
+        stored(outcome.superseded_in_batch).into(),
+        stored(outcome.superseded_by_row).into(),
+        stored(outcome.superseded_by_tombstone).into(),
+        stored(outcome.superseded_by_truncate).into(),
+        stored(outcome.recheck_deleted).into(),
+        outcome.tombstones_delta.into(),
+        Value::from(pipeline),
+        Value::from(&*name),
+    ];
+    if session.execute(sql::COUNTER_BUMP.of(dialect), &params).await? == 0 {
+        session.execute(sql::COUNTER_ADD.of(dialect), &[pipeline.into(), Value::from(&*name)]).await?;
+        session.execute(sql::COUNTER_BUMP.of(dialect), &params).await?;
+    }
+    Ok(())
+}
+
+/// Counters of a pipeline's tables, by name. `tombstones_delta` is the number of tombstones that this pipeline has left.
+pub async fn table_counters<S: Statements>(session: &mut S, pipeline: &str) -> Result<Vec<TableCounters>, Failure> {
+    let rows = session.query(sql::COUNTER_LIST.of(session.dialect()), &[Value::from(pipeline)]).await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut cells = Cells::new(row);
+            Ok(TableCounters {
+                table: cells.text()?,
+                sums: TableOutcome {
+                    applied: cells.count()?,
+                    superseded_in_batch: cells.count()?,
+                    superseded_by_row: cells.count()?,
+                    superseded_by_tombstone: cells.count()?,
+                    superseded_by_truncate: cells.count()?,
+                    recheck_deleted: cells.count()?,
+                    tombstones_delta: cells.int()?,
+                },
+            })
+        })
+        .collect()
+}
+
+/// Keys that one statement of [`stored_tokens`] looks up.
+const KEYS_PER_LOOKUP: usize = 64;
+
+/// For each key the greater one of its row's token and its tombstone's, `None` where there is neither (or a row from before
+/// lastword). Keys hold the values of the key columns in the order of `table.key`. Two tokens of one key that cannot be compared
+/// are a record failure.
+pub async fn stored_tokens<S: Statements>(
+    session: &mut S,
+    table: &Table,
+    keys: &[Vec<Value>],
+) -> Result<Vec<Option<Token>>, Failure> {
+    let mut tokens = vec![None; keys.len()];
+    for (number, chunk) in keys.chunks(KEYS_PER_LOOKUP).enumerate() {
+        let text = tokens_text(session.dialect(), table, chunk.len());
+        let params: Vec<Value> =
+            chunk.iter().flat_map(|key| key.iter().cycle().take(key.len() * lookups(table))).cloned().collect();
+        for row in session.query(&text, &params).await? {
+            let mut cells = Cells::new(row);
+            let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
+            let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
+            *slot = greater(table, token(&mut cells)?, token(&mut cells)?)?;
+        }
+    }
+    Ok(tokens)
+}
+
+/// Sub-queries of a key: its row and its tombstone, or its one row in the token table.
+fn lookups(table: &Table) -> usize {
+    match table.token_storage {
+        TokenStorage::Column => 2,
+        TokenStorage::Side => 1,
+    }
+}
+
+fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {
+    let names: Vec<String> = table.key.iter().map(|at| dialect.ident(&table.shape.columns[*at].name)).collect();
+    let token = dialect.ident(TOKEN_COLUMN);
+    let mut number = 0;
+    let mut lookup = |from: &str| {
+        let equal: Vec<String> = names
+            .iter()
+            .map(|name| {
+                number += 1;
+                format!("{name} = {}", dialect.placeholder(number))
+            })
+            .collect();
+        format!("(select {token} from {from} where {})", equal.join(" and "))
+    };
+    let side = dialect.bookkeeping(&table.side_name());
+    let target = dialect.table(table.name());
+    let selects: Vec<String> = (0..keys)
+        .map(|key| match table.token_storage {
+            TokenStorage::Column => format!("select {key}, {}, {}", lookup(&target), lookup(&side)),
+            TokenStorage::Side => format!("select {key}, {}, null", lookup(&side)),
+        })
+        .collect();
+    selects.join(" union all ")
+}
+
+fn greater(table: &Table, row: Option<Token>, tombstone: Option<Token>) -> Result<Option<Token>, Failure> {
+    match (row, tombstone) {
+        (Some(row), Some(tombstone)) if !row.comparable(&tombstone) => Err(Failure::new(
+            Class::Record,
+            "incomparable_token",
+            format!("table {}: a row and its tombstone have tokens of different sources", table.name()),
+        )),
+        (row, tombstone) => Ok(row.max(tombstone)),
+    }
+}
