@@ -119,12 +119,7 @@ impl Read for Size {
     }
 }
 
-fn read_unit<T>(
-    node: &Node,
-    key: &str,
-    parse: impl Fn(&str) -> Result<T, String>,
-    report: &mut Report,
-) -> Option<T> {
+fn read_unit<T>(node: &Node, key: &str, parse: impl Fn(&str) -> Result<T, String>, report: &mut Report) -> Option<T> {
     match parse(text(node).unwrap_or_default()) {
         Ok(value) => Some(value),
         Err(expected) => {

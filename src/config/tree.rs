@@ -169,9 +169,7 @@ impl Places<'_> {
             },
             DeValue::Float(_) => Data::Other("a number with a fraction"),
             DeValue::Datetime(_) => Data::Other("a date or time"),
-            DeValue::Array(items) => {
-                Data::List(items.into_iter().map(|item| self.spanned(item, None)).collect())
-            }
+            DeValue::Array(items) => Data::List(items.into_iter().map(|item| self.spanned(item, None)).collect()),
             DeValue::Table(table) => {
                 let entry = |(key, value): (Spanned<std::borrow::Cow<'_, str>>, Spanned<DeValue<'_>>)| {
                     let key_origin = self.at(key.span().start);
@@ -245,7 +243,10 @@ mod tests {
         assert!(matches!(&node.data, Data::Bare(text) if text == "2"));
         let texts = |text: &str| {
             parse_list(text, &flag).map(|nodes| {
-                nodes.iter().filter_map(|node| if let Data::Bare(t) = &node.data { Some(t.clone()) } else { None }).collect()
+                nodes
+                    .iter()
+                    .filter_map(|node| if let Data::Bare(t) = &node.data { Some(t.clone()) } else { None })
+                    .collect()
             })
         };
         assert_eq!(texts("a, b"), Some(vec!["a".to_owned(), "b".to_owned()]));

@@ -85,6 +85,8 @@ pub struct Planner {
     ledgers: HashMap<TopicPartition, Ledger>,
     mappings: Cache<MappingKey, Resolved>,
     log_columns: HashMap<u32, Arc<[usize]>>,
+    /// The last mapping of each topic's rows: what a record key alone may mean.
+    last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
 }
@@ -106,6 +108,7 @@ impl Planner {
             ledgers: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
+            last_mapping: HashMap::new(),
             checkpoint_owner,
             repair,
         }
@@ -227,9 +230,46 @@ impl Planner {
                 builder.control(record);
                 Ok(Ok(Step::Next))
             }
-            Decoded::Null => Ok(null_record(builder, record)),
+            Decoded::Null => self.null(builder, record, session).await,
             Decoded::Change(event) => self.change(builder, record, incarnation, event, session).await,
         }
+    }
+
+    /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
+    /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
+    async fn null(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        session: &mut Session,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        if builder.is_shadow(record) || self.has_no_row(builder, record, session).await? {
+            builder.control(record);
+            return Ok(Ok(Step::Next));
+        }
+        Ok(Err(Rejection::new(
+            "orphan_null",
+            "a null value without the delete event that belongs before it (compacted away?), for a key that has a row; ordering it is not supported yet",
+        )))
+    }
+
+    /// Whether the key of a null value is known to have no row.
+    async fn has_no_row(
+        &mut self,
+        builder: &BatchBuilder,
+        record: &Record,
+        session: &mut Session,
+    ) -> Result<bool, Failure> {
+        let Some(key) = &record.key else { return Ok(false) };
+        let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
+        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
+        let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(false) };
+        let Some(values) = mapping.key_values(&row, key) else { return Ok(false) };
+        let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>());
+        if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
+            return Ok(false);
+        }
+        Ok(!bookkeep::row_exists(session, &mapping.table, &values).await?)
     }
 
     async fn change(
@@ -257,7 +297,12 @@ impl Planner {
             }
             Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table).await,
             Resolved::Log(table) => self.log(builder, record, incarnation, &event, &table).await,
-            Resolved::Rows(mapping) => self.row(builder, record, incarnation, &event, &mapping, session).await,
+            Resolved::Rows(mapping) => {
+                if event.key.is_some() {
+                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                }
+                self.row(builder, record, incarnation, &event, &mapping, session).await
+            }
         }
     }
 
@@ -393,20 +438,6 @@ impl Planner {
 /// A change log does not compare tokens; a row without one still needs a value of the type.
 fn no_token() -> Token {
     crate::core::token::TokenWriter::new(0, 0).finish()
-}
-
-/// A null behind its delete says nothing new. Any other one is an orphan: its delete was compacted away, and only Kafka's
-/// position could order it, which rows do not keep yet.
-fn null_record(builder: &mut BatchBuilder, record: &Record) -> Result<Step, Rejection> {
-    let shadow = record.key.is_some() && builder.open_delete(&record.at) == record.key.as_ref();
-    if !shadow {
-        return Err(Rejection::new(
-            "orphan_null",
-            "a null value without the delete event that belongs before it (compacted away?); ordering it is not supported yet",
-        ));
-    }
-    builder.control(record);
-    Ok(Step::Next)
 }
 
 /// Columns of a change log that are filled: those of the fixed set, in the order of the table.

@@ -10,12 +10,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Mutex;
 
 use crate::config::checked::{Config, TableRule, TopicRule};
-use crate::core::dialect::{Dialect, ddl};
+use crate::core::dialect::Dialect;
+use crate::core::dialect::ddl::{self, Family};
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::value::Value;
 use crate::core::wire::{TableSpec, WireType};
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
@@ -263,12 +265,15 @@ impl Tables {
         if !rule.create {
             return Err(refuse("no_table", format!("{} does not exist and `create` is off; create it", spec.name)));
         }
-        let statements = ddl::create_table(self.config.sink.dialect, spec, ddl_flavour(session))
+        let statement = ddl::create_table(self.config.sink.dialect, spec, family(session).await?)
             .map_err(|what| refuse("cannot_create", what))?;
         if !self.may_change {
             return Err(refuse("would_create", format!("{} does not exist and would be created", spec.name)));
         }
-        run_all(session, &statements).await?;
+        if let Some(schema) = &spec.name.schema {
+            ensure_schema(session, schema).await?;
+        }
+        session.execute(&statement, &[]).await?;
         let described = session.describe(&spec.name).await?;
         described.ok_or_else(|| {
             refuse("no_table", format!("{} was created but cannot be seen; check the rights", spec.name))
@@ -295,7 +300,7 @@ impl Tables {
         };
         if self.may_change {
             if rule.contract == Contract::FinalState {
-                run_all(session, &ddl::side_table(self.config.sink.dialect, &table)).await?;
+                session.execute(&ddl::side_table(self.config.sink.dialect, &table), &[]).await?;
             }
             bookkeep::ensure_table_state(session, table.name(), rule.contract, rule.delete, token_storage).await?;
         }
@@ -414,6 +419,31 @@ fn check_key(dialect: Dialect, shape: &TableShape, key: &[usize], names: &[Strin
         );
     }
     Ok(())
+}
+
+/// Makes a schema (PostgreSQL) or database (MySQL) if it is missing. PostgreSQL asks for the right to create one even where
+/// `if not exists` has nothing to do, so it is looked for first.
+async fn ensure_schema(session: &mut Session, schema: &str) -> Result<(), Failure> {
+    let dialect = session.dialect();
+    let (look, make) = match dialect {
+        Dialect::Postgres => ("select 1 from pg_catalog.pg_namespace where nspname = $1", "schema"),
+        Dialect::Mysql => ("select 1 from information_schema.schemata where schema_name = ?", "database"),
+        Dialect::Sqlite => return Ok(()),
+    };
+    if session.query(look, &[Value::from(schema)]).await?.is_empty() {
+        session.execute(&format!("create {make} if not exists {}", dialect.ident(schema)), &[]).await?;
+    }
+    Ok(())
+}
+
+async fn family(session: &mut Session) -> Result<Family, Failure> {
+    if session.dialect() != Dialect::Mysql {
+        return Ok(Family::MariaDb);
+    }
+    let version = session.query("select version()", &[]).await?;
+    let version =
+        version.first().and_then(|row| row.first()?.as_text().map(str::to_ascii_lowercase)).unwrap_or_default();
+    Ok(if version.contains("mariadb") { Family::MariaDb } else { Family::MySql })
 }
 
 async fn run_all(session: &mut Session, statements: &[String]) -> Result<(), Failure> {

@@ -76,7 +76,8 @@ impl Checker<'_> {
         let name = self.required(&raw.name, "pipeline.name", "name = \"orders\"")?;
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
         if name.value.is_empty() || name.value.len() > 100 || !name.value.chars().all(allowed) {
-            let expected = "expected 1 to 100 characters of a-z, 0-9, _ . -, because it is a part of names in databases";
+            let expected =
+                "expected 1 to 100 characters of a-z, 0-9, _ . -, because it is a part of names in databases";
             self.report.add(&name.origin, "pipeline.name", expected);
             return None;
         }

@@ -34,10 +34,11 @@ impl Checker<'_> {
 
     /// The URL from the one place that is written, with that place.
     fn url(&mut self, raw: &RawSink) -> Option<(&'static str, Origin, String)> {
-        let written: Vec<_> = [("sink.url", &raw.url), ("sink.url_file", &raw.url_file), ("sink.url_env", &raw.url_env)]
-            .into_iter()
-            .filter(|(_, field)| field.is_written())
-            .collect();
+        let written: Vec<_> =
+            [("sink.url", &raw.url), ("sink.url_file", &raw.url_file), ("sink.url_env", &raw.url_env)]
+                .into_iter()
+                .filter(|(_, field)| field.is_written())
+                .collect();
         let (key, field) = match written.as_slice() {
             [] => {
                 self.missing("sink.url", "url = \"postgres://user@host/database\" (or url_file, url_env)");
@@ -77,7 +78,11 @@ fn check_url(url: &str) -> Result<Dialect, String> {
         "mysql" | "mariadb" => Dialect::Mysql,
         "sqlite" => {
             let path = rest.split('?').next().unwrap_or_default().trim_start_matches('/');
-            return if path.is_empty() { Err("names no file; expected sqlite:path".to_owned()) } else { Ok(Dialect::Sqlite) };
+            return if path.is_empty() {
+                Err("names no file; expected sqlite:path".to_owned())
+            } else {
+                Ok(Dialect::Sqlite)
+            };
         }
         // Not shown: what stands before the first colon of something that is no URL may be anything.
         _ => return Err(format!("the scheme is not known; expected {KNOWN_URLS}")),

@@ -142,7 +142,10 @@ fn rules_are_judged() {
         ("[[table]]\ntopic = \"harbor.public.customer\"\n", "did you mean \"harbor.public.customers\"?"),
         ("[[table]]\ntopic = \"^(\"\n", "\"^(\" is not a regular expression: unclosed group"),
         ("[[table]]\ntopic = \"^nothing\"\n", "no topic of [source] is meant by \"^nothing\""),
-        (&format!("{topic}{topic}"), "13:9: table[1].topic: there is a rule for this topic and source table already at"),
+        (
+            &format!("{topic}{topic}"),
+            "13:9: table[1].topic: there is a rule for this topic and source table already at",
+        ),
         (&format!("{topic}into = \"a.b.c\"\n"), "table[0].into: \"a.b.c\": expected `table` or `schema.table`"),
         (&format!("{topic}into = \"Lastword.checkpoint\"\n"), "where lastword keeps its own tables"),
         (&format!("{topic}into = \"{}\"\n", "x".repeat(64)), "longer than PostgreSQL's 63 bytes"),
@@ -150,7 +153,10 @@ fn rules_are_judged() {
         (&format!("{topic}key = []\n"), "table[0].key: names no column"),
         (&format!("{topic}key = [\"_lastword_token\"]\n"), "is a column of lastword's own"),
         (&format!("{topic}key = [\"id\"]\nexclude_columns = [\"id\"]\n"), "\"id\" is needed"),
-        (&format!("{topic}contract = \"change-log\"\norder_by = [\"v\"]\n"), "order_by: has no meaning in a change-log"),
+        (
+            &format!("{topic}contract = \"change-log\"\norder_by = [\"v\"]\n"),
+            "order_by: has no meaning in a change-log",
+        ),
         (&format!("{topic}order_by = [\"v\"]\noffset_order = true\n"), "contradicts order_by"),
         (&format!("{topic}skip = true\ninto = \"a\"\n"), "has no meaning with skip = true"),
         (&format!("{topic}evolve = \"widen\"\n"), "table[0].evolve: only \"none\" is supported yet"),
@@ -246,9 +252,9 @@ fn secrets_come_from_files_and_the_environment_and_are_never_shown() {
         ("sEcReT", "sEcReT"),
     ];
     for (key, secret) in &wrong[..4] {
-        let errors = read_with(&text, &variables, &[&format!("{key}={secret}")]).map(|_| ()).map_err(|errors| {
-            format!("{errors} {errors:?} {}", crate::core::failure::Failure::from(errors.clone()))
-        });
+        let errors = read_with(&text, &variables, &[&format!("{key}={secret}")])
+            .map(|_| ())
+            .map_err(|errors| format!("{errors} {errors:?} {}", crate::core::failure::Failure::from(errors.clone())));
         assert!(errors.as_ref().err().is_none_or(|text| !text.contains("sEcReT")), "{errors:?}");
     }
     let unquoted = SMALL.replace("\"postgres://app:sEcReT@127.0.0.1:5432/app\"", "postgres://app:sEcReT@h/d");

@@ -208,10 +208,9 @@ impl<'a> TableText<'a> {
     pub fn truncate_marks(&self) -> String {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         match self.table.token_storage {
-            TokenStorage::Column => format!(
-                "UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} < ?)",
-                self.target
-            ),
+            TokenStorage::Column => {
+                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} < ?)", self.target)
+            }
             TokenStorage::Side => format!(
                 "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} < ?)",
                 self.target,

@@ -169,9 +169,8 @@ impl MysqlSession {
         self.tell(work, &gone, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
 
         let outlived = upserts.iter().chain(&marked).copied();
-        let outlived: Vec<usize> = outlived
-            .filter(|index| work.entries[*index].tombstone.is_some() && !again.contains(index))
-            .collect();
+        let outlived: Vec<usize> =
+            outlived.filter(|index| work.entries[*index].tombstone.is_some() && !again.contains(index)).collect();
         self.drop_tombstones(work, &outlived).await?;
         again.extend(refused);
         Ok(again)
@@ -213,12 +212,7 @@ impl MysqlSession {
     }
 
     /// Writes upserts group by group. Returns those that met a row which was not there before (only for inserts).
-    async fn write_groups(
-        &mut self,
-        work: &Work<'_>,
-        entries: &[usize],
-        rows: Rows,
-    ) -> Result<Vec<usize>, Failure> {
+    async fn write_groups(&mut self, work: &Work<'_>, entries: &[usize], rows: Rows) -> Result<Vec<usize>, Failure> {
         let mut refused = Vec::new();
         for (number, group) in work.plan.upserts.iter().enumerate() {
             let of_group = |index: &usize| matches!(work.entries[*index].change, Change::Upsert(of, _) if of == number);
@@ -270,7 +264,8 @@ impl MysqlSession {
         self.recheck_tombstones(work, unseen(work, false)).await?;
         if let Some(token) = work.truncate.filter(|token| decided.is_none_or(|decided| decided < *token)) {
             let winners = work.entries.iter().enumerate().filter(|(_, entry)| entry.wins() && entry.is_upsert());
-            let beaten = winners.filter(|(_, entry)| entry.token() < &token).map(|(index, _)| index).collect::<Vec<_>>();
+            let beaten =
+                winners.filter(|(_, entry)| entry.token() < &token).map(|(index, _)| index).collect::<Vec<_>>();
             for index in &beaten {
                 work.comparable(work.entries[*index].token(), &token)?;
             }

@@ -305,7 +305,12 @@ fn check(table: &Table) -> Result<(), Failure> {
     let shape = &table.shape;
     if let Some(unique) = shape.unique_keys.first() {
         let columns = unique.join(", ");
-        return refuse("second_unique_key", format!("it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or make it a plain index"));
+        return refuse(
+            "second_unique_key",
+            format!(
+                "it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or make it a plain index"
+            ),
+        );
     }
     let mut key: Vec<&str> = table.key.iter().map(|index| shape.columns[*index].name.as_str()).collect();
     let mut primary: Vec<&str> = shape.primary_key.iter().map(String::as_str).collect();

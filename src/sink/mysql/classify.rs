@@ -68,7 +68,9 @@ fn of_io(error: &io::Error) -> Failure {
             "mysql tls",
             format!("the server's certificate was refused: {error}; see `ssl-mode` and `ssl-ca` of the URL"),
         )),
-        kind => lost(Failure::new(Class::Transient, "mysql i/o", format!("the connection to the server failed: {kind}"))),
+        kind => {
+            lost(Failure::new(Class::Transient, "mysql i/o", format!("the connection to the server failed: {kind}")))
+        }
     }
 }
 
@@ -91,7 +93,8 @@ const HOLDS_NAMES_ONLY: [u16; 27] = [
 
 fn of_server(number: u16, state: &str, message: &str) -> Failure {
     let (class, gone, text) = meaning(number, state);
-    let text = if HOLDS_NAMES_ONLY.contains(&number) { format!("{message}{}", remedy(number)) } else { text.to_owned() };
+    let text =
+        if HOLDS_NAMES_ONLY.contains(&number) { format!("{message}{}", remedy(number)) } else { text.to_owned() };
     let mut failure = Failure::new(class, format!("mysql {number}"), format!("{text} [{state}]"));
     failure.connection_lost = gone;
     failure
@@ -102,7 +105,9 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
     use Class::{Operator, Record, Transient};
     match number {
         1205 => (Transient, false, "a lock was not granted in time"),
-        1213 | 1614 | 3101 => (Transient, false, "the transaction was rolled back because of a conflict with another one"),
+        1213 | 1614 | 3101 => {
+            (Transient, false, "the transaction was rolled back because of a conflict with another one")
+        }
         1020 | 1412 | 1615 => (Transient, false, "rows or a table changed under the statement"),
         1317 | 1969 | 3024 => (Transient, false, "the statement was interrupted"),
         1028 | 1037 | 1038 | 1041 => (Transient, false, "the server is short of memory"),

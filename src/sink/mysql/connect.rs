@@ -96,7 +96,10 @@ impl MysqlSink {
             .await?;
         let number = |index: usize| rows.first().and_then(|row| row.get(index)).and_then(Value::as_int);
         let (Some(id), Some(packet), Some(fold), Some(opened)) = (number(0), number(1), number(2), number(3)) else {
-            return Err(Failure::operator("mysql greeting", "the server does not tell its connection id or packet size"));
+            return Err(Failure::operator(
+                "mysql greeting",
+                "the server does not tell its connection id or packet size",
+            ));
         };
         let identity = mark(session, id, opened).await;
         Ok(Server { mariadb, max_packet: packet.max(1024) as usize, folds_names: fold != 0, identity })
@@ -200,9 +203,11 @@ fn options_of(text: &str) -> Result<MySqlConnectOptions, Failure> {
 fn parameter(options: MySqlConnectOptions, name: &str, value: &str) -> Result<MySqlConnectOptions, String> {
     let file = || std::fs::read(value).map_err(|error| format!("{name}: cannot read the file: {error}"));
     match name {
-        "ssl-mode" | "sslmode" => Ok(options.ssl_mode(ssl_mode(value).ok_or_else(|| {
-            format!("{name}: expected DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")
-        })?)),
+        "ssl-mode" | "sslmode" => {
+            Ok(options.ssl_mode(ssl_mode(value).ok_or_else(|| {
+                format!("{name}: expected DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY")
+            })?))
+        }
         "ssl-ca" | "sslca" | "sslrootcert" => Ok(options.ssl_ca_from_pem(file()?)),
         "ssl-cert" | "sslcert" => Ok(options.ssl_client_cert_from_pem(file()?)),
         "ssl-key" | "sslkey" => Ok(options.ssl_client_key_from_pem(file()?)),

@@ -43,14 +43,8 @@ impl MysqlSession {
                 columns.push(column);
             }
         }
-        let mut shape = TableShape {
-            name,
-            columns,
-            primary_key: Vec::new(),
-            unique_keys: Vec::new(),
-            has_token,
-            has_deleted,
-        };
+        let mut shape =
+            TableShape { name, columns, primary_key: Vec::new(), unique_keys: Vec::new(), has_token, has_deleted };
         take_indexes(&mut shape, &self.query(INDEXES, &names).await?);
         Ok(Some(shape))
     }

@@ -116,7 +116,8 @@ fn time_text(micros: i64) -> Result<String, Failure> {
 }
 
 fn timestamp_text(micros: i64) -> Result<String, Failure> {
-    let days = i32::try_from(micros.div_euclid(MICROS_A_DAY)).map_err(|_| out_of_range("a time beyond the year 9999"))?;
+    let days =
+        i32::try_from(micros.div_euclid(MICROS_A_DAY)).map_err(|_| out_of_range("a time beyond the year 9999"))?;
     Ok(format!("{} {}", date_text(days)?, time_text(micros.rem_euclid(MICROS_A_DAY))?))
 }
 
