@@ -14,7 +14,9 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::load;
+use super::args::DemoArgs;
+use super::exit::{CommandError, Exit};
+use crate::config::load::{self, Environment};
 use crate::core::failure::Failure;
 use crate::core::table::fnv1a;
 use crate::runtime::progress::{Guards, Progress};
@@ -35,6 +37,13 @@ const CAPTURES: [(&str, &[u8]); 7] = [
 ];
 /// Partitions of every captured topic.
 const PARTITIONS: i32 = 4;
+
+/// `lastword demo`.
+pub async fn command(args: &DemoArgs) -> Result<Exit, CommandError> {
+    let dir = args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("lastword-demo-{}", std::process::id())));
+    demo(DemoOptions { dir, keep: args.keep || args.dir.is_some(), seed: 20_261_121 }).await?;
+    Ok(Exit::Ok)
+}
 
 /// Where the demo works and what it leaves.
 #[derive(Clone, Debug)]
@@ -195,7 +204,8 @@ impl Stage {
         let database = options.dir.join(format!("{name}.db"));
         let _ = std::fs::remove_file(&database);
         std::fs::write(&config_path, &config_text).map_err(|error| io("the configuration", &error))?;
-        let config = load::file(&config_path)?;
+        let config = load::load(&config_path, &Environment::default(), &[])
+            .map_err(|errors| Failure::operator("configuration", errors.to_string()))?;
         let pipeline = Pipeline::open(Arc::new(config)).await?;
         Ok(Self { _cluster: cluster, pipeline, config_text, config_path, topics })
     }
