@@ -39,7 +39,8 @@ impl Config {
     /// The rule for a topic and, where the event names one, its source table: the first that is meant. Names come before
     /// expressions, rules for one source table before the others, else the order of the file holds.
     pub fn rule_for(&self, topic: &str, source_table: Option<&str>) -> Option<&TopicRule> {
-        let for_table = |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
+        let for_table =
+            |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
         self.tables.iter().filter(|rule| rule.topic.matches(topic)).find(for_table)
     }
 }

@@ -33,24 +33,33 @@ pub fn effective(config: &Config) -> String {
     if config.plain.decimal.is_some() || config.plain.time.is_some() {
         page.section("[plain]");
         if let Some(decimal) = config.plain.decimal {
-            page.text("decimal", match decimal {
-                PlainDecimal::Base64 => "base64",
-                PlainDecimal::Text => "text",
-            });
+            page.text(
+                "decimal",
+                match decimal {
+                    PlainDecimal::Base64 => "base64",
+                    PlainDecimal::Text => "text",
+                },
+            );
         }
         if let Some(time) = config.plain.time {
-            page.text("time", match time {
-                PlainTime::Adaptive => "adaptive",
-                PlainTime::Millis => "millis",
-                PlainTime::Micros => "micros",
-                PlainTime::Nanos => "nanos",
-            });
+            page.text(
+                "time",
+                match time {
+                    PlainTime::Adaptive => "adaptive",
+                    PlainTime::Millis => "millis",
+                    PlainTime::Micros => "micros",
+                    PlainTime::Nanos => "nanos",
+                },
+            );
         }
     }
-    page.section("[errors]").text("bad_record", match config.on_bad_record {
-        OnBadRecord::Quarantine => "quarantine",
-        OnBadRecord::Stop => "stop",
-    });
+    page.section("[errors]").text(
+        "bad_record",
+        match config.on_bad_record {
+            OnBadRecord::Quarantine => "quarantine",
+            OnBadRecord::Stop => "stop",
+        },
+    );
     page.section("[server]").text("listen", &config.listen.map_or_else(|| "off".to_owned(), |at| at.to_string()));
     if config.listen.is_some_and(|at| !at.ip().is_loopback()) {
         page.plain("public", true);
@@ -70,10 +79,13 @@ fn write_kafka(page: &mut Page, kafka: &KafkaConfig) {
     if !kafka.exclude.is_empty() {
         page.list("exclude", &kafka.exclude);
     }
-    page.text("group", &kafka.group).text("start", match kafka.start {
-        Start::Earliest => "earliest",
-        Start::Latest => "latest",
-    });
+    page.text("group", &kafka.group).text(
+        "start",
+        match kafka.start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        },
+    );
     if !kafka.client.is_empty() {
         page.section("[source.client]");
         kafka.client.keys().for_each(|name| {
@@ -91,10 +103,13 @@ fn write_files(page: &mut Page, file: &FileConfig) {
 }
 
 fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
-    page.section("[[table]]").text("topic", match &rule.topic {
-        TopicMatch::Name(name) => name,
-        TopicMatch::Pattern(pattern) => pattern.as_str(),
-    });
+    page.section("[[table]]").text(
+        "topic",
+        match &rule.topic {
+            TopicMatch::Name(name) => name,
+            TopicMatch::Pattern(pattern) => pattern.as_str(),
+        },
+    );
     if let Some(table) = &rule.source_table {
         page.text("source_table", table);
     }
@@ -125,15 +140,21 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
     if is_change_log {
         return;
     }
-    page.text("delete", match rule.delete {
-        DeleteMode::Hard => "hard",
-        DeleteMode::Soft => "soft",
-        DeleteMode::Ignore => "ignore",
-    });
-    page.text("token_storage", match rule.token_storage {
-        TokenStorage::Column => "column",
-        TokenStorage::Side => "side",
-    });
+    page.text(
+        "delete",
+        match rule.delete {
+            DeleteMode::Hard => "hard",
+            DeleteMode::Soft => "soft",
+            DeleteMode::Ignore => "ignore",
+        },
+    );
+    page.text(
+        "token_storage",
+        match rule.token_storage {
+            TokenStorage::Column => "column",
+            TokenStorage::Side => "side",
+        },
+    );
     page.plain("offset_order", rule.offset_order);
 }
 

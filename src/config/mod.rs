@@ -22,6 +22,7 @@ pub mod load;
 mod paths;
 pub mod problem;
 pub mod raw;
+pub mod read;
 pub mod secret;
 mod tree;
 pub mod units;

@@ -27,7 +27,9 @@ pub fn expand(pattern: &str) -> Result<Vec<PathBuf>, String> {
         return Ok(found);
     }
     match found.first().map(std::fs::metadata) {
-        Some(Ok(meta)) if meta.is_dir() => Err("is a folder; expected a file, or a pattern such as folder/*".to_owned()),
+        Some(Ok(meta)) if meta.is_dir() => {
+            Err("is a folder; expected a file, or a pattern such as folder/*".to_owned())
+        }
         Some(Ok(_)) => Ok(found),
         Some(Err(error)) => Err(format!("cannot be read: {error}")),
         None => Err("is empty; expected the path of a file".to_owned()),

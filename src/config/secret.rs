@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn no_part_of_a_password_is_shown_however_it_was_written() {
-        let passwords = ["sEcReT", "sEc@ReT", "sEc/ReT", "sEc?ReT", "sEc#ReT", "sEc:ReT", "1/ReT@sEc?x=ReT&sEc", "%73Ec&ReT"];
+        let passwords =
+            ["sEcReT", "sEc@ReT", "sEc/ReT", "sEc?ReT", "sEc#ReT", "sEc:ReT", "1/ReT@sEc?x=ReT&sEc", "%73Ec&ReT"];
         for scheme in ["postgres", "postgresql", "mysql", "MariaDB", "http", "redis"] {
             for password in passwords {
                 for url in [

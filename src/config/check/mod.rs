@@ -16,7 +16,8 @@ use crate::core::dialect::Dialect;
 use super::checked::{BatchConfig, Config, OnBadRecord, PlainConfig};
 use super::load::Environment;
 use super::problem::{Origin, Report};
-use super::raw::{Field, Given, Raw, RawBatch, RawPipeline, RawServer};
+use super::raw::{Raw, RawBatch, RawPipeline, RawServer};
+use super::read::{Field, Given};
 use super::units::{format_duration, format_size};
 
 /// Rows of a batch: the knee of all destinations lies at 2,000 to 5,000.
@@ -76,7 +77,8 @@ impl Checker<'_> {
         let name = self.required(&raw.name, "pipeline.name", "name = \"orders\"")?;
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.-".contains(c);
         if name.value.is_empty() || name.value.len() > 100 || !name.value.chars().all(allowed) {
-            let expected = "expected 1 to 100 characters of a-z, 0-9, _ . -, because it is a part of names in databases";
+            let expected =
+                "expected 1 to 100 characters of a-z, 0-9, _ . -, because it is a part of names in databases";
             self.report.add(&name.origin, "pipeline.name", expected);
             return None;
         }

@@ -7,7 +7,8 @@ use regex::Regex;
 use crate::config::checked::{FileConfig, KafkaConfig, SourceConfig, Start};
 use crate::config::paths;
 use crate::config::problem::Origin;
-use crate::config::raw::{Field, Given, Kind, Properties, Property, RawSource, Texts};
+use crate::config::raw::{Kind, Properties, Property, RawSource};
+use crate::config::read::{Field, Given, Texts};
 use crate::config::secret::Secret;
 
 use super::Checker;
@@ -148,7 +149,11 @@ impl Checker<'_> {
     /// Compiles an expression over topics.
     pub(super) fn pattern(&mut self, pattern: &str, origin: &Origin, key: &str) -> Option<Regex> {
         if !pattern.starts_with('^') {
-            self.report.add(origin, key, format!("expected an expression that begins with ^, as in \"^shop\\\\..*\", found {pattern:?}"));
+            self.report.add(
+                origin,
+                key,
+                format!("expected an expression that begins with ^, as in \"^shop\\\\..*\", found {pattern:?}"),
+            );
             return None;
         }
         match Regex::new(pattern) {
@@ -199,7 +204,9 @@ impl Checker<'_> {
 pub(super) fn secret_file(path: &str) -> Result<String, String> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Err(format!("the file {path} is not UTF-8 text")),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(format!("the file {path} is not UTF-8 text"))
+        }
         Err(error) => Err(format!("the file {path} cannot be read: {error}")),
     }
 }
