@@ -3,7 +3,7 @@
 //! # Why
 //!
 //! serde stops at the first error, and a derived `Deserialize` forgets where values came from. The sections below are
-//! filled from a tree of [located values](super::tree) instead: unknown keys are refused with the nearest known one, all
+//! filled from a tree of located values (`tree`) instead: unknown keys are refused with the nearest known one, all
 //! errors are collected, and each value keeps its [`Origin`]. The declarations are as short as serde's.
 
 use std::time::Duration;
