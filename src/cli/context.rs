@@ -40,7 +40,11 @@ impl Context {
     pub async fn session(&self, config: &Config, purpose: &str) -> Result<Session, CommandError> {
         let mut session = Sink::new(&config.sink)?.session(purpose).await?;
         if bookkeep::check_version(&mut session).await?.is_none() {
-            return Err(Failure::operator("no_store", "the destination has no bookkeeping yet; `lastword run` makes it").into());
+            return Err(Failure::operator(
+                "no_store",
+                "the destination has no bookkeeping yet; `lastword run` makes it",
+            )
+            .into());
         }
         Ok(session)
     }
@@ -56,7 +60,8 @@ pub(super) fn who() -> String {
 /// rolled back by the database and applied again later.
 pub(super) fn stop_on_signals() -> Result<CancellationToken, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error: std::io::Error| Failure::operator("signals", format!("signals cannot be listened to: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::operator("signals", format!("signals cannot be listened to: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let stop = CancellationToken::new();

@@ -38,7 +38,8 @@ pub(super) async fn run(context: &Context, args: &RunArgs) -> Result<Exit, Comma
     let upkeep = metrics.spawn_upkeep(side.clone());
     let pipeline = Pipeline::open(config).await?;
     let progress = Progress::default();
-    let reporter = tokio::spawn(report(pipeline.sink.clone(), pipeline.config.clone(), progress.clone(), health, side.clone()));
+    let reporter =
+        tokio::spawn(report(pipeline.sink.clone(), pipeline.config.clone(), progress.clone(), health, side.clone()));
     let bars = args.until_caught_up.then(|| tokio::spawn(bars(progress.clone(), side.clone())));
     let options = RunOptions { until_caught_up: args.until_caught_up, stop, progress: progress.clone() };
     tracing::info!(pipeline = pipeline.config.pipeline, lanes = pipeline.lanes(), "started");
@@ -58,7 +59,10 @@ pub(super) async fn run(context: &Context, args: &RunArgs) -> Result<Exit, Comma
     match ended {
         Ended::CaughtUp if !halts.is_empty() => {
             let named: Vec<String> = halts.iter().map(|(at, why)| format!("{at}: {why}")).collect();
-            Err(CommandError::new(Exit::Operator, format!("{} partitions are halted: {}", halts.len(), named.join("; "))))
+            Err(CommandError::new(
+                Exit::Operator,
+                format!("{} partitions are halted: {}", halts.len(), named.join("; ")),
+            ))
         }
         Ended::Stopped if args.until_caught_up => Ok(Exit::Stopped),
         Ended::CaughtUp | Ended::Stopped => Ok(Exit::Ok),

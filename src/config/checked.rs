@@ -10,6 +10,8 @@ use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 
 use super::secret::Secret;
 
+pub use crate::core::decode::{PlainDecimal, PlainRules as PlainConfig, PlainTime};
+
 /// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -170,37 +172,6 @@ impl TopicMatch {
             Self::Pattern(pattern) => pattern.is_match(topic),
         }
     }
-}
-
-/// How values of events without a schema are read where the destination's column alone cannot tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PlainConfig {
-    /// What text in a decimal column is; `None` refuses it.
-    pub decimal: Option<PlainDecimal>,
-    /// Unit of numbers in date-and-time columns; `None` refuses them.
-    pub time: Option<PlainTime>,
-}
-
-/// See [`PlainConfig::decimal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainDecimal {
-    /// Base64 of the unscaled number (`decimal.handling.mode=precise`), scale taken from the column.
-    Base64,
-    /// The number itself as text (`decimal.handling.mode=string`).
-    Text,
-}
-
-/// See [`PlainConfig::time`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainTime {
-    /// Milliseconds for columns of up to 3 fraction digits, else microseconds (`time.precision.mode=adaptive`).
-    Adaptive,
-    /// Milliseconds.
-    Millis,
-    /// Microseconds.
-    Micros,
-    /// Nanoseconds.
-    Nanos,
 }
 
 /// What happens to a record that cannot be applied.

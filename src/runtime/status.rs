@@ -19,7 +19,11 @@ use super::progress::{Guards, PartitionState, Progress};
 const QUARANTINE_COUNTED: u32 = 100_000;
 
 /// Status from the store: all partitions of the pipeline, whoever owns them. Ends are given where they are known.
-pub async fn stored(session: &mut Session, config: &Config, ends: &HashMap<TopicPartition, i64>) -> Result<StatusReport, Failure> {
+pub async fn stored(
+    session: &mut Session,
+    config: &Config,
+    ends: &HashMap<TopicPartition, i64>,
+) -> Result<StatusReport, Failure> {
     let checkpoints = bookkeep::checkpoints(session, &config.pipeline).await?;
     let mut report = StatusReport::of(config);
     report.partitions = checkpoints.iter().map(|stored| partition(stored, ends.get(&stored.at).copied())).collect();
@@ -164,7 +168,10 @@ impl fmt::Display for RunSummary {
             "{} records: {} changes applied, {} superseded, {} quarantined, {} filtered, {} control",
             self.records,
             self.applied,
-            self.superseded_in_batch + self.superseded_by_row + self.superseded_by_tombstone + self.superseded_by_truncate,
+            self.superseded_in_batch
+                + self.superseded_by_row
+                + self.superseded_by_tombstone
+                + self.superseded_by_truncate,
             self.quarantined,
             self.filtered,
             self.control
