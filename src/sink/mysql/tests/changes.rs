@@ -5,6 +5,7 @@ use crate::core::failure::Class;
 use crate::core::plan::{Advance, Counts};
 use crate::core::record::TopicPartition;
 use crate::core::table::ColumnType;
+use crate::core::wire::{Field, TableSpec, WireType};
 
 #[tokio::test]
 async fn the_newest_change_wins_and_everything_is_counted() {
@@ -327,5 +328,48 @@ async fn checkpoints_move_with_the_rows_or_nothing_does() {
     assert_eq!(world.rows("SELECT _lastword_token FROM t").await, ["10"]);
     let stored = bookkeep::checkpoints(&mut session, "test").await.expect("checkpoints");
     assert_eq!((stored[0].next_offset, stored[0].counts.changes), (6, 1));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn tables_that_lastword_makes_are_ones_that_it_can_write() {
+    let Some(mut world) = world("made").await else { return };
+    let field = |name: &str, kind: WireType| Field { name: name.to_owned(), kind, optional: false };
+    let spec = TableSpec {
+        name: TableName::new(None, "made"),
+        fields: vec![
+            field("name", WireType::Text),
+            field("id", WireType::Uuid),
+            field("v", WireType::Int { bits: 64 }),
+        ],
+        key: vec!["name".to_owned(), "id".to_owned()],
+        contract: Contract::FinalState,
+        delete: DeleteMode::Soft,
+        token_storage: TokenStorage::Column,
+    };
+    let ddl = ddl::create_table(Dialect::Mysql, &spec, ddl::Family::MariaDb).expect("ddl");
+    let table = world.table("made", &ddl, &["name", "id"], SOFT).await;
+    let wide: Vec<_> = table.shape.columns.iter().map(|column| column.wide_equality.as_deref()).collect();
+    assert_eq!(wide[..2], [None, None], "{ddl}");
+    assert!(table.shape.has_token && table.shape.has_deleted);
+    let row = |name: &str| upsert(1, vec![name.into(), Value::Uuid([0xab; 16]), Value::Int(1)]);
+    let plan = plan_of(&table, &[0, 1, 2], vec![row("A"), row("a"), row("a ")], Vec::new());
+    assert_eq!(world.apply(&plan).await.applied, 3);
+    assert_eq!(world.apply(&plan).await.superseded_by_row, 3);
+
+    let log = ddl::change_log_spec(TableName::new(None, "log"));
+    let ddl = ddl::create_table(Dialect::Mysql, &log, ddl::Family::MariaDb).expect("ddl");
+    let key: Vec<&str> = log.key.iter().map(String::as_str).collect();
+    let table = world.table("log", &ddl, &key, Kind { contract: Contract::ChangeLog, ..HARD }).await;
+    let mut values = vec![Value::Null; table.shape.columns.len()];
+    for (index, value) in
+        ["orders".into(), "-".into(), Value::Int(0), Value::Int(7), "c".into()].into_iter().enumerate()
+    {
+        values[index] = value;
+    }
+    let columns: Vec<usize> = (0..values.len()).collect();
+    let plan = plan_of(&table, &columns, vec![upsert(1, values)], Vec::new());
+    assert_eq!(world.apply(&plan).await.applied, 1);
+    assert_eq!(world.apply(&plan).await.superseded_by_row, 1);
     world.end().await;
 }

@@ -12,7 +12,7 @@ use super::MysqlSession;
 use super::connect::MysqlSink;
 use crate::config::checked::SinkConfig;
 use crate::config::secret::Secret;
-use crate::core::dialect::Dialect;
+use crate::core::dialect::{Dialect, ddl};
 use crate::core::plan::{Delete, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::{Token, TokenWriter};
@@ -99,18 +99,7 @@ impl World {
             order_by: Vec::new(),
         };
         if kind.contract == Contract::FinalState {
-            let names: Vec<String> =
-                table.key.iter().map(|index| Dialect::Mysql.ident(&table.shape.columns[*index].name)).collect();
-            let deleted =
-                if kind.storage == TokenStorage::Side { "ADD _lastword_deleted BOOLEAN NOT NULL," } else { "" };
-            let (side, target) = (Dialect::Mysql.bookkeeping(&table.side_name()), Dialect::Mysql.table(table.name()));
-            let keys = names.join(", ");
-            self.run(&format!("CREATE TABLE {side} SELECT {keys} FROM {target} WHERE FALSE")).await;
-            self.run(&format!(
-                "ALTER TABLE {side} ADD _lastword_token VARBINARY(48) NOT NULL, {deleted} \
-                 ADD deleted_at DATETIME(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6), ADD PRIMARY KEY ({keys})"
-            ))
-            .await;
+            self.run(&ddl::side_table(Dialect::Mysql, &table)).await;
         }
         bookkeep::ensure_table_state(&mut self.session, table.name(), kind.contract, kind.delete, kind.storage)
             .await
