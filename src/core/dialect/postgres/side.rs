@@ -18,7 +18,7 @@ impl TableSql<'_> {
         let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
         format!(
             "with won as (\n    insert into {side} as m ({key_list}, {token}, {deleted})\n    \
-             select {key}s.token, s.op = {OP_DELETE} from {stage} s where {}\n    \
+             select {key}s.token, s.op = {OP_DELETE} from {stage} s where {} order by {order}\n    \
              on conflict ({key_list}) do update set {token} = excluded.{token}, {deleted} = excluded.{deleted}, deleted_at = \
              case when m.{deleted} = excluded.{deleted} then m.deleted_at else now() end\n    where {}\n    \
              returning m.{deleted} as is_dead, m.xmax = 0 as is_new, m.deleted_at = now() as turned)\n\
@@ -27,6 +27,8 @@ impl TableSql<'_> {
             beyond_truncate(),
             older(&format!("m.{token}"), self.below, &format!("excluded.{token}")),
             key_list = self.key_list(),
+            // One order of locks for all writers, over upserts and deletes.
+            order = key.trim_end_matches(", "),
         )
     }
 

@@ -54,6 +54,15 @@ async fn a_lock_that_is_not_free_is_waited_for_and_given_up() {
     assert_eq!(apply(&mut other, &changes(&t, &[(1, 1, Some("x"))])).await.applied, 1);
 }
 
+#[tokio::test]
+async fn a_key_without_a_unique_index_is_refused() {
+    let Some(mut s) = session().await else { return };
+    let t = make(&mut s, "f_key", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
+    run(&mut s, "alter table f_key drop constraint f_key_pkey").await;
+    let failure = s.apply(&changes(&t, &[(1, 1, Some("x"))])).await.expect_err("no unique index");
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "42P10"), "{failure}");
+}
+
 /// A way to the server that can be cut.
 async fn cuttable(url: &str) -> (String, tokio::task::JoinHandle<()>) {
     let parsed: tokio_postgres::Config = url.parse().expect("a url");

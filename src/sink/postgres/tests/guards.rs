@@ -1,6 +1,7 @@
 //! What wins, what loses, and how it is counted.
 
 use super::*;
+use crate::core::failure::Class;
 
 const BODY: &str = "id bigint primary key, v text, _lastword_token bytea";
 
@@ -177,4 +178,20 @@ async fn tokens_of_another_scope_are_refused() {
     assert_eq!(s.apply(&truncate).await.expect_err("refused").code, "incomparable_token");
 }
 
-use crate::core::failure::Class;
+#[tokio::test]
+async fn tables_of_one_writer_and_tables_that_ignore_deletes() {
+    let Some(mut s) = session().await else { return };
+    let shared = make(&mut s, "g_single", BODY, Rule { delete: DeleteMode::Ignore, ..HARD }).await;
+    let shape = shared.shape.clone();
+    let t = Arc::new(Table { shape, single_writer: true, key: shared.key.clone(), order_by: Vec::new(), ..*shared });
+    apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b"))])).await;
+    // Nobody else's lock is waited for.
+    let mut other = session().await.expect("a session");
+    other.begin().await.expect("begun");
+    bookkeep::lock_table(&mut other, t.name(), None).await.expect("locked");
+    let mut plan = changes(&t, &[(1, 20, Some("A")), (2, 1, Some("old"))]);
+    plan.tables[0].truncate = Some(token(50));
+    assert_eq!(counts(apply(&mut s, &plan).await), (1, 1, 0, 0, 0), "TRUNCATE is a delete, too");
+    other.rollback().await.expect("rolled back");
+    assert_eq!(state(&mut s, &t).await, "1,A,20;2,b,11 / ");
+}
