@@ -1,1 +1,310 @@
-//! Statements that make tables.
+//! Statements that make tables: a destination table from an event's schema, lastword's own columns, side tables, change logs.
+//!
+//! | wire type | PostgreSQL | MySQL, MariaDB | SQLite (STRICT) |
+//! |---|---|---|---|
+//! | boolean | boolean | boolean | integer |
+//! | int8/16/32/64, year | smallint/smallint/integer/bigint | tinyint/smallint/int/bigint | integer |
+//! | float, double | real, double precision | float, double | real |
+//! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 | text |
+//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | text |
+//! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | text |
+//! | uuid, json | uuid, jsonb | char(36), json | text |
+//! | text, xml, enum, set | text | longtext | text |
+//! | bytes | bytea | longblob | blob |
+//!
+//! Key columns are NOT NULL and compare as bytes: `COLLATE "C"` in PostgreSQL, a binary collation without padding and a length
+//! that an index can hold in MySQL. What the type of a source column does not tell is refused, not guessed.
+
+use crate::core::table::{
+    Contract, DELETED_COLUMN, DeleteMode, TOKEN_BYTES_MAX, TOKEN_COLUMN, Table, TableName, TableShape, TokenStorage,
+};
+use crate::core::wire::{Field, TableSpec, WireType};
+
+use super::Dialect;
+
+/// Which of the two servers of the MySQL family it is: their binary collations without padding have different names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// MariaDB (and for PostgreSQL and SQLite without meaning).
+    MariaDb,
+    /// Oracle's MySQL.
+    MySql,
+}
+
+impl Family {
+    fn key_collation(self) -> &'static str {
+        match self {
+            Self::MariaDb => "utf8mb4_nopad_bin",
+            Self::MySql => "utf8mb4_0900_bin",
+        }
+    }
+}
+
+/// Bytes of an InnoDB index entry.
+const MYSQL_INDEX_BYTES: usize = 3072;
+/// Characters of a text key column in MySQL where the index has room for them.
+const MYSQL_KEY_CHARS_MAX: usize = 255;
+
+/// The statement that makes a table of a spec. `Err` says which column cannot be made and what to do.
+pub fn create_table(dialect: Dialect, spec: &TableSpec, family: Family) -> Result<String, String> {
+    if spec.fields.is_empty() {
+        return Err(format!("the events for {} do not tell its columns; create the table first", spec.name));
+    }
+    let mut columns = Vec::new();
+    for field in &spec.fields {
+        let is_key = spec.key.contains(&field.name);
+        let native = native_type(dialect, spec, field, is_key, family)?;
+        let null = if is_key || !field.optional { " not null" } else { "" };
+        columns.push(format!("{} {native}{null}", dialect.ident(&field.name)));
+    }
+    if let Some(missing) = spec.key.iter().find(|name| !spec.fields.iter().any(|field| field.name == **name)) {
+        return Err(format!("the events for {} do not carry its key column {missing:?}", spec.name));
+    }
+    if spec.contract == Contract::FinalState {
+        columns.extend(own_columns(dialect, spec, false, false));
+    }
+    let key: Vec<String> = spec.key.iter().map(|name| dialect.ident(name)).collect();
+    columns.push(format!("primary key ({})", key.join(", ")));
+    Ok(format!("create table if not exists {} ({}){}", dialect.table(&spec.name), columns.join(", "), table_options(dialect)))
+}
+
+fn table_options(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => "",
+        Dialect::Mysql => " engine=InnoDB default charset=utf8mb4",
+        Dialect::Sqlite => " strict",
+    }
+}
+
+/// Lastword's columns that a table still lacks.
+fn own_columns(dialect: Dialect, spec: &TableSpec, has_token: bool, has_deleted: bool) -> Vec<String> {
+    let mut columns = Vec::new();
+    if spec.token_storage == TokenStorage::Column && !has_token {
+        columns.push(format!("{} {}", dialect.ident(TOKEN_COLUMN), token_type(dialect)));
+    }
+    if spec.delete == DeleteMode::Soft && !has_deleted {
+        let (kind, no) = if dialect == Dialect::Sqlite { ("integer", "0") } else { ("boolean", "false") };
+        columns.push(format!("{} {kind} not null default {no}", dialect.ident(DELETED_COLUMN)));
+    }
+    columns
+}
+
+fn token_type(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Postgres => "bytea".to_owned(),
+        Dialect::Mysql => format!("varbinary({TOKEN_BYTES_MAX})"),
+        Dialect::Sqlite => "blob".to_owned(),
+    }
+}
+
+/// The statements that add lastword's columns to a table that exists; none if it has them.
+pub fn add_own_columns(dialect: Dialect, shape: &TableShape, spec: &TableSpec) -> Vec<String> {
+    if spec.contract == Contract::ChangeLog {
+        return Vec::new();
+    }
+    let columns = own_columns(dialect, spec, shape.has_token, shape.has_deleted);
+    // Two processes may meet the table at once; where the language can say it, the second one finds nothing to do.
+    let unless_there = if dialect == Dialect::Postgres { "if not exists " } else { "" };
+    let add = |column| format!("alter table {} add column {unless_there}{column}", dialect.table(&shape.name));
+    columns.into_iter().map(add).collect()
+}
+
+/// The statement that makes the tombstone table of a table, or its token table with side tokens. Its key columns have the types of
+/// the table's, so that both hold the same keys equal.
+pub fn side_table(dialect: Dialect, table: &Table) -> String {
+    let side = dialect.bookkeeping(&table.side_name());
+    let key: Vec<_> = table.key.iter().map(|at| &table.shape.columns[*at]).collect();
+    let names: Vec<String> = key.iter().map(|column| dialect.ident(&column.name)).collect();
+    let deleted_at = match dialect {
+        Dialect::Postgres => "timestamptz not null default now()",
+        Dialect::Mysql => "datetime(6) not null default current_timestamp(6)",
+        Dialect::Sqlite => "text not null default (strftime('%Y-%m-%d %H:%M:%f', 'now'))",
+    };
+    let mut own = vec![format!("{} {} not null", dialect.ident(TOKEN_COLUMN), token_type(dialect))];
+    if table.token_storage == TokenStorage::Side {
+        let kind = if dialect == Dialect::Sqlite { "integer" } else { "boolean" };
+        own.push(format!("{} {kind} not null", dialect.ident(DELETED_COLUMN)));
+    }
+    own.push(format!("deleted_at {deleted_at}"));
+    own.push(format!("primary key ({})", names.join(", ")));
+    if dialect == Dialect::Mysql {
+        // Columns made by a SELECT keep type, character set and collation, which the type's name alone does not tell.
+        let options = table_options(dialect);
+        let from = dialect.table(table.name());
+        return format!(
+            "create table if not exists {side} ({}){options} as select {} from {from} where 1 = 0",
+            own.join(", "),
+            names.join(", ")
+        );
+    }
+    let key = key.iter().zip(&names).map(|(column, name)| format!("{name} {} not null", column.native));
+    let columns: Vec<String> = key.chain(own).collect();
+    format!("create table if not exists {side} ({})", columns.join(", "))
+}
+
+/// The fixed columns of a change log; the first four tell a record from all others and are its key.
+pub fn change_log_spec(name: TableName) -> TableSpec {
+    let field = |name: &str, kind: WireType, optional: bool| Field { name: name.to_owned(), kind, optional };
+    let long = || WireType::Int { bits: 64 };
+    TableSpec {
+        name,
+        fields: vec![
+            field("topic", WireType::Text, false),
+            field("incarnation", WireType::Text, false),
+            field("partition_id", WireType::Int { bits: 32 }, false),
+            field("record_offset", long(), false),
+            field("op", WireType::Text, false),
+            field("token", WireType::Bytes, true),
+            field("source_time_ms", long(), true),
+            field("record_time_ms", long(), true),
+            field("key_json", WireType::Text, true),
+            field("before_json", WireType::Text, true),
+            field("after_json", WireType::Text, true),
+        ],
+        key: ["topic", "incarnation", "partition_id", "record_offset"].map(str::to_owned).to_vec(),
+        contract: Contract::ChangeLog,
+        delete: DeleteMode::Hard,
+        token_storage: TokenStorage::Column,
+    }
+}
+
+fn native_type(dialect: Dialect, spec: &TableSpec, field: &Field, is_key: bool, family: Family) -> Result<String, String> {
+    match &field.kind {
+        WireType::Untyped => {
+            return Err(format!("events without a schema do not tell the type of column {:?}; create {} first", field.name, spec.name));
+        }
+        WireType::Unsupported { name } => {
+            return Err(format!(
+                "column {:?} of {} comes as {name}, which is not understood yet; leave it out with `exclude_columns`, or create the table",
+                field.name, spec.name
+            ));
+        }
+        WireType::Float32 | WireType::Float64 if is_key => {
+            return Err(format!("column {:?} of {} is a floating point number and cannot be a key", field.name, spec.name));
+        }
+        _ => {}
+    }
+    Ok(match dialect {
+        Dialect::Postgres => postgres_type(&field.kind, is_key),
+        Dialect::Mysql => mysql_type(&field.kind, is_key.then(|| key_chars(spec)), family),
+        Dialect::Sqlite => sqlite_type(&field.kind).to_owned(),
+    })
+}
+
+fn postgres_type(kind: &WireType, is_key: bool) -> String {
+    match kind {
+        WireType::Bool => "boolean".to_owned(),
+        WireType::Int { bits: 8 | 16 } => "smallint".to_owned(),
+        WireType::Int { bits: 32 } | WireType::Year => "integer".to_owned(),
+        WireType::Int { .. } => "bigint".to_owned(),
+        WireType::Float32 => "real".to_owned(),
+        WireType::Float64 => "double precision".to_owned(),
+        WireType::Bytes => "bytea".to_owned(),
+        WireType::Decimal { scale, precision: Some(precision) } if *precision <= 1000 && (0..=1000).contains(scale) => {
+            format!("numeric({precision},{scale})")
+        }
+        WireType::Decimal { .. } | WireType::VariableDecimal => "numeric".to_owned(),
+        WireType::Date => "date".to_owned(),
+        WireType::Time(unit) => format!("time({})", unit.digits()),
+        WireType::Timestamp(unit) => format!("timestamp({})", unit.digits()),
+        WireType::ZonedTimestamp => "timestamptz".to_owned(),
+        WireType::Uuid => "uuid".to_owned(),
+        WireType::Json => "jsonb".to_owned(),
+        _ if is_key => "text collate \"C\"".to_owned(),
+        _ => "text".to_owned(),
+    }
+}
+
+/// Characters that each text column of a key may have, so that all together fit into an index entry.
+fn key_chars(spec: &TableSpec) -> usize {
+    (MYSQL_INDEX_BYTES / 4 / spec.key.len().max(1)).min(MYSQL_KEY_CHARS_MAX)
+}
+
+fn mysql_type(kind: &WireType, key_chars: Option<usize>, family: Family) -> String {
+    let text = || match key_chars {
+        Some(chars) => format!("varchar({chars}) character set utf8mb4 collate {}", family.key_collation()),
+        None => "longtext".to_owned(),
+    };
+    match kind {
+        WireType::Bool => "boolean".to_owned(),
+        WireType::Int { bits: 8 } => "tinyint".to_owned(),
+        WireType::Int { bits: 16 } => "smallint".to_owned(),
+        WireType::Int { bits: 32 } | WireType::Year => "int".to_owned(),
+        WireType::Int { .. } => "bigint".to_owned(),
+        WireType::Float32 => "float".to_owned(),
+        WireType::Float64 => "double".to_owned(),
+        WireType::Bytes => key_chars.map_or_else(|| "longblob".to_owned(), |bytes| format!("varbinary({bytes})")),
+        WireType::Decimal { scale, precision: Some(precision) } if *precision <= 65 && (0..=30).contains(scale) => {
+            format!("decimal({precision},{scale})")
+        }
+        WireType::Date => "date".to_owned(),
+        WireType::Time(unit) => format!("time({})", unit.digits()),
+        WireType::Timestamp(unit) => format!("datetime({})", unit.digits()),
+        WireType::ZonedTimestamp => "datetime(6)".to_owned(),
+        WireType::Uuid => "char(36) character set ascii collate ascii_bin".to_owned(),
+        WireType::Json if key_chars.is_none() => "json".to_owned(),
+        _ => text(),
+    }
+}
+
+fn sqlite_type(kind: &WireType) -> &'static str {
+    match kind {
+        WireType::Bool | WireType::Int { .. } | WireType::Year => "integer",
+        WireType::Float32 | WireType::Float64 => "real",
+        WireType::Bytes => "blob",
+        _ => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: TableName) -> TableSpec {
+        let field = |name: &str, kind: WireType, optional| Field { name: name.into(), kind, optional };
+        TableSpec {
+            name,
+            fields: vec![
+                field("id", WireType::Int { bits: 64 }, false),
+                field("Code \"x\"`", WireType::Text, false),
+                field("price", WireType::Decimal { scale: 2, precision: Some(10) }, true),
+            ],
+            key: vec!["Code \"x\"`".into(), "id".into()],
+            contract: Contract::FinalState,
+            delete: DeleteMode::Soft,
+            token_storage: TokenStorage::Column,
+        }
+    }
+
+    #[test]
+    fn tables_of_the_three_languages() {
+        let made = |dialect| create_table(dialect, &spec(TableName::new(Some("s"), "t")), Family::MariaDb).expect("made");
+        assert_eq!(
+            made(Dialect::Postgres),
+            "create table if not exists \"s\".\"t\" (\"id\" bigint not null, \"Code \"\"x\"\"`\" text collate \"C\" not null, \
+             \"price\" numeric(10,2), \"_lastword_token\" bytea, \"_lastword_deleted\" boolean not null default false, \
+             primary key (\"Code \"\"x\"\"`\", \"id\"))"
+        );
+        assert_eq!(
+            made(Dialect::Mysql),
+            "create table if not exists `s`.`t` (`id` bigint not null, `Code \"x\"``` varchar(255) character set utf8mb4 \
+             collate utf8mb4_nopad_bin not null, `price` decimal(10,2), `_lastword_token` varbinary(48), \
+             `_lastword_deleted` boolean not null default false, primary key (`Code \"x\"```, `id`)) engine=InnoDB default charset=utf8mb4"
+        );
+        assert_eq!(
+            made(Dialect::Sqlite),
+            "create table if not exists \"s.t\" (\"id\" integer not null, \"Code \"\"x\"\"`\" text not null, \"price\" text, \
+             \"_lastword_token\" blob, \"_lastword_deleted\" integer not null default 0, primary key (\"Code \"\"x\"\"`\", \"id\")) strict"
+        );
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_by_name() {
+        let mut unknown = spec(TableName::new(None, "t"));
+        unknown.fields[2].kind = WireType::Unsupported { name: "io.debezium.data.geometry.Point".into() };
+        let refusal = create_table(Dialect::Postgres, &unknown, Family::MariaDb).expect_err("refused");
+        assert!(refusal.contains("\"price\"") && refusal.contains("geometry.Point"), "{refusal}");
+        unknown.fields[2].kind = WireType::Untyped;
+        assert!(create_table(Dialect::Mysql, &unknown, Family::MySql).is_err());
+    }
+}
