@@ -10,6 +10,8 @@ use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 
 use super::secret::Secret;
 
+pub use crate::core::decode::{PlainDecimal, PlainRules as PlainConfig, PlainTime};
+
 /// A whole configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,7 +25,7 @@ pub struct Config {
     pub batch: BatchConfig,
     /// What holds for tables that have no rule, and for what rules leave out.
     pub defaults: TableRule,
-    /// Rules by topic.
+    /// Rules by topic, in the order in which they are asked; see [`Config::rule_for`].
     pub tables: Vec<TopicRule>,
     /// How events without a schema are read.
     pub plain: PlainConfig,
@@ -33,6 +35,16 @@ pub struct Config {
     pub listen: Option<SocketAddr>,
     /// How long a stop may take before what is left is rolled back.
     pub drain: Duration,
+}
+
+impl Config {
+    /// The rule for a topic and, where the event names one, its source table: the first that is meant. Names come before
+    /// expressions, rules for one source table before the others, else the order of the file holds.
+    pub fn rule_for(&self, topic: &str, source_table: Option<&str>) -> Option<&TopicRule> {
+        let for_table =
+            |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
+        self.tables.iter().filter(|rule| rule.topic.matches(topic)).find(for_table)
+    }
 }
 
 /// A source.
@@ -160,37 +172,6 @@ impl TopicMatch {
             Self::Pattern(pattern) => pattern.is_match(topic),
         }
     }
-}
-
-/// How values of events without a schema are read where the destination's column alone cannot tell.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PlainConfig {
-    /// What text in a decimal column is; `None` refuses it.
-    pub decimal: Option<PlainDecimal>,
-    /// Unit of numbers in date-and-time columns; `None` refuses them.
-    pub time: Option<PlainTime>,
-}
-
-/// See [`PlainConfig::decimal`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainDecimal {
-    /// Base64 of the unscaled number (`decimal.handling.mode=precise`), scale taken from the column.
-    Base64,
-    /// The number itself as text (`decimal.handling.mode=string`).
-    Text,
-}
-
-/// See [`PlainConfig::time`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PlainTime {
-    /// Milliseconds for columns of up to 3 fraction digits, else microseconds (`time.precision.mode=adaptive`).
-    Adaptive,
-    /// Milliseconds.
-    Millis,
-    /// Microseconds.
-    Micros,
-    /// Nanoseconds.
-    Nanos,
 }
 
 /// What happens to a record that cannot be applied.

@@ -4,7 +4,7 @@
 //! records applied one by one ends the batch instead: [`Pushed::CutBefore`].
 
 use std::collections::BTreeMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -34,6 +34,8 @@ pub struct BatchBuilder {
     plan: Plan,
     tables: BTreeMap<TableOrder, TableBuild>,
     partitions: BTreeMap<TopicPartition, Advance>,
+    /// Record keys whose last data record in this batch is a delete, by partition.
+    deleted: HashSet<(TopicPartition, Bytes)>,
 }
 
 /// Tables are locked in the order of their names; two tables of one name (a shape that changed) by number.
@@ -59,7 +61,7 @@ impl BatchBuilder {
     /// An empty batch under a pipeline's (or a replay's) checkpoints.
     pub fn new(pipeline: Arc<str>, checkpoint_owner: Arc<str>, repair: bool) -> Self {
         let plan = Plan { pipeline, checkpoint_owner, repair, ..Plan::default() };
-        Self { plan, tables: BTreeMap::new(), partitions: BTreeMap::new() }
+        Self { plan, tables: BTreeMap::new(), partitions: BTreeMap::new(), deleted: HashSet::new() }
     }
 
     /// Takes a partition in: its checkpoint moves from `from` as records are pushed.
@@ -75,9 +77,17 @@ impl BatchBuilder {
         });
     }
 
-    /// Bytes of the key of the partition's last record if that was a delete whose null record has not come yet.
-    pub fn open_delete(&self, at: &TopicPartition) -> Option<&Bytes> {
-        self.partitions.get(at)?.open_delete.as_ref()
+    /// Whether a null value is the shadow of a delete: the last data record of its key, in this batch or as the last record
+    /// of the batch before it, was a delete.
+    pub fn is_shadow(&self, record: &Record) -> bool {
+        let Some(key) = &record.key else { return false };
+        let open = self.partitions.get(&record.at).and_then(|advance| advance.open_delete.as_ref());
+        open == Some(key) || self.deleted.contains(&(record.at.clone(), key.clone()))
+    }
+
+    /// Whether the batch holds a change of a key (its canonical bytes).
+    pub fn holds(&self, table: &Table, key: &[u8]) -> bool {
+        self.tables.get(&(table.name().clone(), table.id)).is_some_and(|build| build.entries.contains_key(key))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -118,6 +128,13 @@ impl BatchBuilder {
                 if token > known.token {
                     *known = entry;
                 }
+            }
+        }
+        if let Some(key) = &record.key {
+            if is_delete {
+                self.deleted.insert((record.at.clone(), key.clone()));
+            } else if !self.deleted.is_empty() {
+                self.deleted.remove(&(record.at.clone(), key.clone()));
             }
         }
         self.passed(record, |advance| {

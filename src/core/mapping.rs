@@ -133,7 +133,21 @@ impl Mapping {
         }
     }
 
-    fn key_bytes(&self, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
+    /// Values of the business key from a record key alone, where the key has them all.
+    pub fn key_values(&self, key: &RawRow<'_>, key_bytes: &Bytes) -> Option<Vec<Value>> {
+        let columns = self.table.key.iter().zip(&self.delete_key);
+        let value = |(column, source): (&usize, &Source)| match source {
+            Source::Key { field, wire } => {
+                fit_cell(key.cells.get(*field)?, wire, &self.table.shape.columns[*column].kind, self.rules, key_bytes)
+                    .ok()
+            }
+            Source::Row { .. } => None,
+        };
+        columns.map(value).collect()
+    }
+
+    /// Canonical bytes of a business key; see [`Change::key`].
+    pub fn key_bytes(&self, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
         let mut bytes = Vec::with_capacity(16 * values.len());
         for (value, column) in values.iter().zip(&self.table.key) {
             encode_key(value, &mut bytes).map_err(|what| {

@@ -1,1 +1,375 @@
-//! pgcopy
+//! PostgreSQL's binary format, without any I/O: rows of `COPY … (FORMAT binary)` and single values.
+//!
+//! Values are written exactly or not at all. What the server would round or cut without a word (digits of a decimal
+//! beyond the column's scale, fractions of a second beyond its precision) is refused here, as is what it could not hold;
+//! the error names the column, never the value. Nothing here decides a conversion: [`super::decode`] has done that.
+
+mod numeric;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::table::{Column, ColumnType};
+use super::value::Value;
+
+/// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
+const EPOCH_DAYS: i64 = 10_957;
+/// The same in microseconds.
+const EPOCH_MICROS: i64 = EPOCH_DAYS * 86_400_000_000;
+/// First day (4714-11-24 BC), since 2000.
+const DAY_MIN: i64 = -2_451_545;
+/// First day that is too late, since 2000.
+const DAY_END: i64 = 2_147_483_494 - 2_451_545;
+/// First microsecond, since 2000.
+const MICROS_MIN: i64 = -211_813_488_000_000_000;
+/// First microsecond that is too late, since 2000.
+const MICROS_END: i64 = 9_223_371_331_200_000_000;
+/// 24:00:00.
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// A type of PostgreSQL with the limits that matter for writing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PgType {
+    /// `boolean`
+    Bool,
+    /// `smallint`
+    Int2,
+    /// `integer`
+    Int4,
+    /// `bigint`
+    Int8,
+    /// `oid`
+    Oid,
+    /// `real`
+    Float4,
+    /// `double precision`
+    Float8,
+    /// `numeric`, with precision and scale if it has them.
+    Numeric(Option<(u32, i32)>),
+    /// `text` and whatever has its binary form.
+    Text,
+    /// `bytea`
+    Bytea,
+    /// `date`
+    Date,
+    /// `time` with so many fraction digits.
+    Time(u8),
+    /// `timestamp` with so many fraction digits.
+    Timestamp(u8),
+    /// `timestamptz` with so many fraction digits.
+    TimestampTz(u8),
+    /// `uuid`
+    Uuid,
+    /// `json`
+    Json,
+    /// `jsonb`
+    Jsonb,
+}
+
+impl PgType {
+    /// The type of a column as [`crate::sink::postgres`] describes it; `None` for one that is not supported.
+    pub fn of_column(column: &Column) -> Option<Self> {
+        Some(match column.kind {
+            ColumnType::Bool => Self::Bool,
+            ColumnType::Int { bits: 16, unsigned: false } => Self::Int2,
+            ColumnType::Int { bits: 32, unsigned: false } => Self::Int4,
+            ColumnType::Int { bits: 64, unsigned: false } => Self::Int8,
+            ColumnType::Float32 => Self::Float4,
+            ColumnType::Float64 => Self::Float8,
+            ColumnType::Decimal { limit } => Self::Numeric(limit),
+            ColumnType::Text { .. } => Self::Text,
+            ColumnType::Bytes { .. } => Self::Bytea,
+            ColumnType::Date => Self::Date,
+            ColumnType::Time { digits } => Self::Time(digits),
+            ColumnType::Timestamp { digits } => Self::Timestamp(digits),
+            ColumnType::TimestampTz { digits } => Self::TimestampTz(digits),
+            ColumnType::Uuid => Self::Uuid,
+            ColumnType::Json if column.native == "jsonb" => Self::Jsonb,
+            ColumnType::Json => Self::Json,
+            ColumnType::Int { .. } | ColumnType::Unsupported => return None,
+        })
+    }
+}
+
+/// Why a value cannot be written as, or read from, a type. Holds no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// The value is of a kind that the type does not take.
+    #[error("a value of another kind")]
+    Kind,
+    /// Outside of what the type holds.
+    #[error("a value outside of the type's range")]
+    Range,
+    /// More fraction digits than the column keeps.
+    #[error("a value with more fraction digits than the column keeps")]
+    Fraction,
+    /// A NUL character, which PostgreSQL's text cannot hold.
+    #[error("text with a NUL character, which PostgreSQL cannot hold")]
+    Nul,
+    /// Not a plain decimal number.
+    #[error("text that is no plain decimal number")]
+    NotDecimal,
+    /// Bytes that are not in the type's binary form.
+    #[error("bytes that are not in the type's binary form")]
+    Binary,
+    /// NaN or an infinity of a type that has them beside its values.
+    #[error("a special value (NaN or infinity)")]
+    Special,
+    /// Too long for the protocol.
+    #[error("a value of 2 GiB or more")]
+    Length,
+}
+
+/// Begins a stream: signature, flags, no extension.
+pub fn put_header(out: &mut BytesMut) {
+    out.put_slice(b"PGCOPY\n\xff\r\n\0");
+    out.put_i32(0);
+    out.put_i32(0);
+}
+
+/// Begins a row of so many fields, at most PostgreSQL's 1,600 columns.
+pub fn put_row(out: &mut BytesMut, fields: u16) {
+    out.put_u16(fields);
+}
+
+/// Ends a stream.
+pub fn put_trailer(out: &mut BytesMut) {
+    out.put_i16(-1);
+}
+
+/// Writes a field of a row: length and value, or the mark of NULL. After an error `out` is as it was.
+pub fn put_field(out: &mut BytesMut, kind: PgType, value: &Value) -> Result<(), Misfit> {
+    if value.is_null() {
+        out.put_i32(-1);
+        return Ok(());
+    }
+    let at = out.len();
+    out.put_i32(0);
+    let written = put_value(out, kind, value)
+        .and_then(|()| i32::try_from(out.len() - at - 4).map_err(|_| Misfit::Length))
+        .inspect_err(|_| out.truncate(at))?;
+    out[at..at + 4].copy_from_slice(&written.to_be_bytes());
+    Ok(())
+}
+
+/// Writes a field of bytes.
+pub fn put_bytes(out: &mut BytesMut, bytes: &[u8]) -> Result<(), Misfit> {
+    out.put_i32(i32::try_from(bytes.len()).map_err(|_| Misfit::Length)?);
+    out.put_slice(bytes);
+    Ok(())
+}
+
+/// Writes a value that is not NULL, without its length.
+pub fn put_value(out: &mut BytesMut, kind: PgType, value: &Value) -> Result<(), Misfit> {
+    match (kind, value) {
+        (PgType::Bool, Value::Bool(truth)) => out.put_u8(u8::from(*truth)),
+        (PgType::Int2, _) => out.put_i16(narrow(value)?),
+        (PgType::Int4, _) => out.put_i32(narrow(value)?),
+        (PgType::Int8, _) => out.put_i64(narrow(value)?),
+        (PgType::Oid, _) => out.put_u32(narrow(value)?),
+        (PgType::Float4, Value::Float32(number)) => out.put_f32(*number),
+        (PgType::Float8, Value::Float32(number)) => out.put_f64(f64::from(*number)),
+        (PgType::Float8, Value::Float64(number)) => out.put_f64(*number),
+        (PgType::Numeric(limit), Value::Decimal(text)) => numeric::put(out, text, limit)?,
+        (PgType::Numeric(limit), Value::Int(number)) => numeric::put(out, &number.to_string(), limit)?,
+        (PgType::Numeric(limit), Value::UInt(number)) => numeric::put(out, &number.to_string(), limit)?,
+        (PgType::Text, Value::Text(text) | Value::Json(text) | Value::Decimal(text)) => put_text(out, text)?,
+        (PgType::Json, Value::Json(text) | Value::Text(text)) => put_text(out, text)?,
+        (PgType::Jsonb, Value::Json(text) | Value::Text(text)) => {
+            out.put_u8(1);
+            put_text(out, text)?;
+        }
+        (PgType::Bytea, Value::Bytes(bytes)) => out.put_slice(bytes),
+        (PgType::Uuid, Value::Uuid(bytes)) => out.put_slice(bytes),
+        (PgType::Date, Value::Date(days)) => out.put_i32(date(*days)?),
+        (PgType::Time(digits), Value::Time(micros)) => out.put_i64(time(*micros, digits)?),
+        (PgType::Timestamp(digits), Value::Timestamp(micros))
+        | (PgType::TimestampTz(digits), Value::TimestampTz(micros)) => out.put_i64(instant(*micros, digits)?),
+        _ => return Err(Misfit::Kind),
+    }
+    Ok(())
+}
+
+fn narrow<T: TryFrom<i64>>(value: &Value) -> Result<T, Misfit> {
+    match value {
+        Value::Int(number) => T::try_from(*number).map_err(|_| Misfit::Range),
+        Value::UInt(_) => Err(Misfit::Range),
+        _ => Err(Misfit::Kind),
+    }
+}
+
+fn put_text(out: &mut BytesMut, text: &str) -> Result<(), Misfit> {
+    if text.as_bytes().contains(&0) {
+        return Err(Misfit::Nul);
+    }
+    out.put_slice(text.as_bytes());
+    Ok(())
+}
+
+fn date(days: i32) -> Result<i32, Misfit> {
+    let shifted = i64::from(days) - EPOCH_DAYS;
+    if !(DAY_MIN..DAY_END).contains(&shifted) {
+        return Err(Misfit::Range);
+    }
+    i32::try_from(shifted).map_err(|_| Misfit::Range)
+}
+
+fn time(micros: i64, digits: u8) -> Result<i64, Misfit> {
+    if !(0..=DAY_MICROS).contains(&micros) {
+        return Err(Misfit::Range);
+    }
+    whole(micros, digits)
+}
+
+fn instant(micros: i64, digits: u8) -> Result<i64, Misfit> {
+    let shifted = micros.checked_sub(EPOCH_MICROS).ok_or(Misfit::Range)?;
+    if !(MICROS_MIN..MICROS_END).contains(&shifted) {
+        return Err(Misfit::Range);
+    }
+    whole(shifted, digits)
+}
+
+/// Refuses what the server would round away.
+fn whole(micros: i64, digits: u8) -> Result<i64, Misfit> {
+    let unit = 10_i64.pow(6 - u32::from(digits.min(6)));
+    if micros % unit == 0 { Ok(micros) } else { Err(Misfit::Fraction) }
+}
+
+/// Reads a value that is not NULL from its binary form.
+pub fn read_value(kind: PgType, bytes: &[u8]) -> Result<Value, Misfit> {
+    Ok(match kind {
+        PgType::Bool => Value::Bool(fixed::<1>(bytes)?[0] != 0),
+        PgType::Int2 => Value::Int(i64::from(i16::from_be_bytes(fixed(bytes)?))),
+        PgType::Int4 => Value::Int(i64::from(i32::from_be_bytes(fixed(bytes)?))),
+        PgType::Int8 => Value::Int(i64::from_be_bytes(fixed(bytes)?)),
+        PgType::Oid => Value::Int(i64::from(u32::from_be_bytes(fixed(bytes)?))),
+        PgType::Float4 => Value::Float32(f32::from_be_bytes(fixed(bytes)?)),
+        PgType::Float8 => Value::Float64(f64::from_be_bytes(fixed(bytes)?)),
+        PgType::Numeric(_) => Value::Decimal(numeric::read(bytes)?.into()),
+        PgType::Text => Value::text(text(bytes)?),
+        PgType::Json => Value::Json(text(bytes)?.into()),
+        PgType::Jsonb => match bytes.split_first() {
+            Some((1, rest)) => Value::Json(text(rest)?.into()),
+            _ => return Err(Misfit::Binary),
+        },
+        PgType::Bytea => Value::Bytes(Bytes::copy_from_slice(bytes)),
+        PgType::Uuid => Value::Uuid(fixed(bytes)?),
+        PgType::Date => {
+            let days = i64::from(i32::from_be_bytes(fixed(bytes)?));
+            if !(DAY_MIN..DAY_END).contains(&days) {
+                return Err(Misfit::Special);
+            }
+            Value::Date(i32::try_from(days + EPOCH_DAYS).map_err(|_| Misfit::Range)?)
+        }
+        PgType::Time(_) => Value::Time(i64::from_be_bytes(fixed(bytes)?)),
+        PgType::Timestamp(_) => Value::Timestamp(read_instant(bytes)?),
+        PgType::TimestampTz(_) => Value::TimestampTz(read_instant(bytes)?),
+    })
+}
+
+fn read_instant(bytes: &[u8]) -> Result<i64, Misfit> {
+    let micros = i64::from_be_bytes(fixed(bytes)?);
+    if !(MICROS_MIN..MICROS_END).contains(&micros) {
+        return Err(Misfit::Special);
+    }
+    micros.checked_add(EPOCH_MICROS).ok_or(Misfit::Range)
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Misfit> {
+    bytes.try_into().map_err(|_| Misfit::Binary)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, Misfit> {
+    std::str::from_utf8(bytes).map_err(|_| Misfit::Binary)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(kind: PgType, value: &Value) -> Result<Value, Misfit> {
+        let mut out = BytesMut::new();
+        put_value(&mut out, kind, value)?;
+        read_value(kind, &out)
+    }
+
+    #[test]
+    fn a_stream_has_the_documented_bytes() {
+        let mut out = BytesMut::new();
+        put_header(&mut out);
+        put_row(&mut out, 2);
+        put_field(&mut out, PgType::Int4, &Value::Int(258)).expect("fits");
+        put_field(&mut out, PgType::Text, &Value::Null).expect("null");
+        put_trailer(&mut out);
+        let expected: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x02\0\0\0\x04\0\0\x01\x02\xff\xff\xff\xff\xff\xff";
+        assert_eq!(&out[..], expected);
+    }
+
+    #[test]
+    fn epochs_are_shifted_and_ranges_kept() {
+        let mut out = BytesMut::new();
+        put_value(&mut out, PgType::Date, &Value::Date(10_957)).expect("2000-01-01");
+        put_value(&mut out, PgType::TimestampTz(6), &Value::TimestampTz(EPOCH_MICROS)).expect("2000-01-01");
+        assert_eq!(&out[..], [0; 12]);
+        for days in [i32::MIN, i32::MAX, -2_451_545 + 10_957 - 1] {
+            assert_eq!(round_trip(PgType::Date, &Value::Date(days)), Err(Misfit::Range), "{days}");
+        }
+        for micros in [i64::MIN, i64::MAX, MICROS_MIN + EPOCH_MICROS - 1] {
+            assert_eq!(round_trip(PgType::Timestamp(6), &Value::Timestamp(micros)), Err(Misfit::Range), "{micros}");
+        }
+        for micros in [-1, DAY_MICROS + 1] {
+            assert_eq!(round_trip(PgType::Time(6), &Value::Time(micros)), Err(Misfit::Range));
+        }
+    }
+
+    #[test]
+    fn nothing_is_rounded_or_bent() {
+        let refused = |kind, value: Value| round_trip(kind, &value).expect_err("must be refused");
+        assert_eq!(refused(PgType::Timestamp(3), Value::Timestamp(1)), Misfit::Fraction);
+        assert_eq!(refused(PgType::Time(0), Value::Time(500_000)), Misfit::Fraction);
+        assert_eq!(refused(PgType::Int2, Value::Int(40_000)), Misfit::Range);
+        assert_eq!(refused(PgType::Int8, Value::UInt(u64::MAX)), Misfit::Range);
+        assert_eq!(refused(PgType::Int8, Value::text("7")), Misfit::Kind);
+        assert_eq!(refused(PgType::Float4, Value::Float64(0.1)), Misfit::Kind);
+        assert_eq!(refused(PgType::Timestamp(6), Value::TimestampTz(0)), Misfit::Kind);
+        assert_eq!(refused(PgType::Text, Value::text("a\0b")), Misfit::Nul);
+        let mut out = BytesMut::from(&b"before"[..]);
+        assert!(put_field(&mut out, PgType::Text, &Value::text("a\0b")).is_err());
+        assert_eq!(&out[..], b"before", "an error leaves nothing behind");
+    }
+
+    #[test]
+    fn jsonb_has_its_version() {
+        let mut out = BytesMut::new();
+        put_value(&mut out, PgType::Jsonb, &Value::Json("{}".into())).expect("fits");
+        assert_eq!(&out[..], b"\x01{}");
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back(int in any::<i64>(), float in any::<f64>(), words in "[^\0]*", raw in any::<Vec<u8>>(),
+                            days in -2_440_588_i32..2_145_042_906, micros in -210_866_803_200_000_000_i64..9_224_318_016_000_000_000,
+                            uuid in any::<[u8; 16]>(), day in 0..=DAY_MICROS) {
+            for (kind, value) in [
+                (PgType::Int8, Value::Int(int)), (PgType::Text, Value::text(words.clone())),
+                (PgType::Json, Value::Json(words.into())), (PgType::Bytea, Value::bytes(&raw)),
+                (PgType::Date, Value::Date(days)), (PgType::Timestamp(6), Value::Timestamp(micros)),
+                (PgType::TimestampTz(6), Value::TimestampTz(micros)), (PgType::Uuid, Value::Uuid(uuid)),
+                (PgType::Time(6), Value::Time(day)),
+            ] {
+                prop_assert_eq!(round_trip(kind, &value), Ok(value));
+            }
+            let Ok(Value::Float64(back)) = round_trip(PgType::Float8, &Value::Float64(float)) else {
+                return Err(TestCaseError::fail("not a float"));
+            };
+            prop_assert_eq!(back.to_bits(), float.to_bits());
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_not_trusted(raw in any::<Vec<u8>>()) {
+            for kind in [PgType::Numeric(None), PgType::Jsonb, PgType::Text, PgType::Timestamp(6), PgType::Date] {
+                let _ = read_value(kind, &raw);
+            }
+        }
+    }
+}

@@ -1,14 +1,26 @@
 //! Where records come from.
 //!
-//! A source runs on a thread of its own and talks to the runtime over [`SourceHandle`]: [`SourceEvent`]s come out of one
-//! bounded channel, [`SourceCommand`]s go in. The runtime decides where partitions begin; a source never does.
+//! A source runs on a thread of its own and talks to the runtime over [`SourceHandle`]: [`SourceEvent`]s come out,
+//! [`SourceCommand`]s go in. The runtime decides where partitions begin; a source never does.
+//!
+//! # Why two ways out
+//!
+//! A source waits for the answer to [`SourceEvent::Assigned`] and [`SourceEvent::Revoked`]. If these lay behind a full queue
+//! of records, the runtime, busy applying, would not see the question while the source waits for the answer. So what
+//! needs attention (`control`) never waits behind what needs work (`records`), and the control way is unbounded, so that
+//! saying something never blocks. The records way is bounded by bytes.
 
+mod delivery;
 pub mod file;
 pub mod kafka;
+mod queue;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
+
+pub use queue::RecordQueue;
 
 use crate::config::checked::SourceConfig;
 use crate::core::failure::Failure;
@@ -18,12 +30,19 @@ use crate::core::record::{Record, TopicPartition};
 /// records of an earlier one that are still in a queue are known and dropped.
 pub type Generation = u64;
 
+/// The next generation of this process: greater than all that were given before, by whomever.
+pub fn next_generation() -> Generation {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
 /// What a source says.
 #[derive(Debug)]
 pub enum SourceEvent {
     /// Partitions were given to this process. The source waits for the answer, but not longer than it can afford; partitions
     /// that are not answered in time, or answered with `Later`, are parked (assigned at the log end, paused) until a
-    /// [`SourceCommand::Start`] comes. Records flow only after that.
+    /// [`SourceCommand::Start`] comes. Records flow only after that. If sending the reply fails, the source waited long enough
+    /// and parked all of them: answer each with [`SourceCommand::Start`] instead.
     Assigned {
         /// The partitions with their generation.
         partitions: Vec<(TopicPartition, Generation)>,
@@ -46,7 +65,8 @@ pub enum SourceEvent {
         /// At least one record, all of one partition.
         records: Vec<Record>,
     },
-    /// Everything up to the last stable offset was delivered. Comes after the records, again after more records came.
+    /// Everything up to the last stable offset (or the end of a range or file) was delivered. Comes after the records,
+    /// again after more records came.
     AtEnd {
         /// The partition.
         at: TopicPartition,
@@ -55,11 +75,20 @@ pub enum SourceEvent {
         /// The consumer's position: no record lies between the last delivered one and it.
         position: i64,
     },
+    /// Nothing more of this partition can be read (its next offset is gone from the log, a batch is damaged); it stays
+    /// assigned and silent until a [`SourceCommand::Start`]. The others go on.
+    PartitionFailed {
+        /// The partition.
+        at: TopicPartition,
+        /// Why, and what to do.
+        failure: Failure,
+    },
     /// The source goes on, but an operator should know (broker down, a topic that vanished).
     Warning(Failure),
-    /// The source cannot go on.
+    /// The source cannot go on. `Revoked` comes for what is held, then its thread ends.
     Failed(Failure),
-    /// There is nothing more and there will be nothing more (files).
+    /// Every partition of a bounded source (files, ranges) said `AtEnd`. It still obeys commands: after a
+    /// [`SourceCommand::Start`] it delivers again, and says `Finished` again. It ends with [`SourceCommand::Stop`].
     Finished,
 }
 
@@ -99,15 +128,30 @@ pub enum SourceCommand {
     Stop,
 }
 
-/// The runtime's end of a source.
+/// The runtime's end of a source. Dropping it stops the source.
 #[derive(Debug)]
 pub struct SourceHandle {
-    /// What it says. Bounded: a source that is not listened to stops reading, but stays in its group.
-    pub events: mpsc::Receiver<SourceEvent>,
+    /// What must be heard at once: `Assigned`, `Revoked`, `PartitionFailed`, `Warning`, `Failed`.
+    pub control: mpsc::UnboundedReceiver<SourceEvent>,
+    /// What lies in an order: `Records`, `AtEnd`, `Finished`. Bounded by bytes: a source that is not listened to stops
+    /// reading, but stays in its group.
+    pub records: RecordQueue,
     /// What it is told. Unbounded, because commands are few and must never wait behind records.
     pub commands: mpsc::UnboundedSender<SourceCommand>,
     /// Ends when the source's thread has ended.
     pub thread: std::thread::JoinHandle<()>,
+}
+
+impl SourceHandle {
+    /// The next event, control first; `None` when the source has ended and everything was taken. Cancel-safe.
+    pub async fn next(&mut self) -> Option<SourceEvent> {
+        tokio::select! {
+            biased;
+            Some(event) = self.control.recv() => Some(event),
+            Some(event) = self.records.recv() => Some(event),
+            else => None,
+        }
+    }
 }
 
 /// First offset and end (last stable offset) of a partition.
@@ -197,7 +241,7 @@ impl Source {
     }
 
     /// Delivers some ranges without a group, says `AtEnd` with `position = to` for each and `Finished` after the last.
-    /// `Assigned` and `Revoked` never come.
+    /// `Assigned` and `Revoked` never come. The commands work as in [`run`](Self::run), so that a range can be taken up again.
     pub fn read(&self, ranges: Vec<ReadRange>) -> Result<SourceHandle, Failure> {
         match self {
             Self::Kafka(source) => source.read(ranges),

@@ -404,3 +404,40 @@ fn fine_enough(micros: i64, digits: u8) -> Result<(), Misfit> {
         Err(Misfit::DoesNotFit("a time with more fraction digits than the column"))
     }
 }
+
+/// A row as one JSON object for change logs: decimals and times as exact text, everything else as it came.
+pub fn row_json(row: &crate::core::event::RawRow<'_>) -> String {
+    let mut json = String::from("{");
+    for (field, cell) in row.schema.fields.iter().zip(&row.cells) {
+        if json.len() > 1 {
+            json.push(',');
+        }
+        // Writing text as JSON cannot fail.
+        json.push_str(&serde_json::to_string(&field.name).unwrap_or_default());
+        json.push(':');
+        match exact_text(cell.get(), &field.kind) {
+            Some(text) => json.push_str(&serde_json::to_string(&text).unwrap_or_default()),
+            None => json.push_str(cell.get()),
+        }
+    }
+    json.push('}');
+    json
+}
+
+fn exact_text(json: &str, wire: &WireType) -> Option<String> {
+    let decoded = matches!(
+        wire,
+        WireType::Decimal { .. }
+            | WireType::VariableDecimal
+            | WireType::Date
+            | WireType::Time(_)
+            | WireType::Timestamp(_)
+    );
+    if !decoded || json == "null" {
+        return None;
+    }
+    match fit_text(read_typed(json, wire, &Bytes::new()).ok()?, None) {
+        Ok(Value::Text(text)) => Some(text.to_string()),
+        _ => None,
+    }
+}

@@ -191,6 +191,11 @@ impl TopicDecoder {
         Ok(event)
     }
 
+    /// The record key of a record without a value.
+    pub fn decode_key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
+        self.key(key)
+    }
+
     /// Reads a record key: an object with or without a schema. `None` if it is JSON null.
     fn key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
         let text = utf8(key, "key")?;

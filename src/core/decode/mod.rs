@@ -16,5 +16,5 @@ mod position;
 mod row;
 mod schema;
 
-pub use cell::{Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell};
+pub use cell::{Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::TopicDecoder;

@@ -65,7 +65,12 @@ pub fn create_table(dialect: Dialect, spec: &TableSpec, family: Family) -> Resul
     }
     let key: Vec<String> = spec.key.iter().map(|name| dialect.ident(name)).collect();
     columns.push(format!("primary key ({})", key.join(", ")));
-    Ok(format!("create table if not exists {} ({}){}", dialect.table(&spec.name), columns.join(", "), table_options(dialect)))
+    Ok(format!(
+        "create table if not exists {} ({}){}",
+        dialect.table(&spec.name),
+        columns.join(", "),
+        table_options(dialect)
+    ))
 }
 
 fn table_options(dialect: Dialect) -> &'static str {
@@ -168,10 +173,19 @@ pub fn change_log_spec(name: TableName) -> TableSpec {
     }
 }
 
-fn native_type(dialect: Dialect, spec: &TableSpec, field: &Field, is_key: bool, family: Family) -> Result<String, String> {
+fn native_type(
+    dialect: Dialect,
+    spec: &TableSpec,
+    field: &Field,
+    is_key: bool,
+    family: Family,
+) -> Result<String, String> {
     match &field.kind {
         WireType::Untyped => {
-            return Err(format!("events without a schema do not tell the type of column {:?}; create {} first", field.name, spec.name));
+            return Err(format!(
+                "events without a schema do not tell the type of column {:?}; create {} first",
+                field.name, spec.name
+            ));
         }
         WireType::Unsupported { name } => {
             return Err(format!(
@@ -180,7 +194,10 @@ fn native_type(dialect: Dialect, spec: &TableSpec, field: &Field, is_key: bool, 
             ));
         }
         WireType::Float32 | WireType::Float64 if is_key => {
-            return Err(format!("column {:?} of {} is a floating point number and cannot be a key", field.name, spec.name));
+            return Err(format!(
+                "column {:?} of {} is a floating point number and cannot be a key",
+                field.name, spec.name
+            ));
         }
         _ => {}
     }
@@ -241,7 +258,8 @@ fn mysql_type(kind: &WireType, key_chars: Option<usize>, family: Family) -> Stri
         WireType::Time(unit) => format!("time({})", unit.digits()),
         WireType::Timestamp(unit) => format!("datetime({})", unit.digits()),
         WireType::ZonedTimestamp => "datetime(6)".to_owned(),
-        WireType::Uuid => "char(36) character set ascii collate ascii_bin".to_owned(),
+        // As a key it is text as well: the binary collation of ASCII pads with blanks.
+        WireType::Uuid if key_chars.is_none() => "char(36) character set ascii collate ascii_bin".to_owned(),
         WireType::Json if key_chars.is_none() => "json".to_owned(),
         _ => text(),
     }
@@ -278,7 +296,8 @@ mod tests {
 
     #[test]
     fn tables_of_the_three_languages() {
-        let made = |dialect| create_table(dialect, &spec(TableName::new(Some("s"), "t")), Family::MariaDb).expect("made");
+        let made =
+            |dialect| create_table(dialect, &spec(TableName::new(Some("s"), "t")), Family::MariaDb).expect("made");
         assert_eq!(
             made(Dialect::Postgres),
             "create table if not exists \"s\".\"t\" (\"id\" bigint not null, \"Code \"\"x\"\"`\" text collate \"C\" not null, \

@@ -36,7 +36,8 @@ pub use replay::{
     replay_update,
 };
 pub use tables::{
-    TableCounters, TableState, ensure_table_state, lock_table, stored_tokens, table_counters, truncate_token,
+    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters,
+    truncate_token,
 };
 
 use crate::core::failure::{Class, Failure};

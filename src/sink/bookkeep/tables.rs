@@ -3,7 +3,7 @@
 use crate::core::dialect::Dialect;
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::TableOutcome;
-use crate::core::table::{Contract, DeleteMode, TOKEN_COLUMN, Table, TableName, TokenStorage};
+use crate::core::table::{Contract, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TableName, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Statements;
@@ -233,6 +233,24 @@ fn lookups(table: &Table) -> usize {
         TokenStorage::Column => 2,
         TokenStorage::Side => 1,
     }
+}
+
+/// Whether a key has a live row.
+pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+    let dialect = session.dialect();
+    let equal: Vec<String> = (1..)
+        .zip(&table.key)
+        .map(|(number, at)| {
+            format!("{} = {}", dialect.ident(&table.shape.columns[*at].name), dialect.placeholder(number))
+        })
+        .collect();
+    let live = if table.delete == DeleteMode::Soft {
+        format!(" and not {}", dialect.ident(DELETED_COLUMN))
+    } else {
+        String::new()
+    };
+    let text = format!("select 1 from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
+    Ok(!session.query(&text, key).await?.is_empty())
 }
 
 fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {

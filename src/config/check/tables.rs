@@ -1,0 +1,231 @@
+//! `[defaults]` and `[[table]]`
+
+use crate::config::checked::{SourceConfig, TableRule, TopicMatch, TopicRule};
+use crate::config::problem::nearest;
+use crate::config::raw::{Evolve, Field, Given, RawDefaults, RawRule, Texts};
+use crate::core::dialect::Dialect;
+use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+
+use super::Checker;
+
+/// Begin of the names that lastword gives to its own columns.
+const OWN_COLUMNS: &str = "_lastword_";
+
+impl Checker<'_> {
+    /// Judges `[defaults]`.
+    pub(super) fn defaults(&mut self, raw: &RawDefaults) -> TableRule {
+        self.evolve(&raw.evolve, "defaults.evolve");
+        TableRule {
+            contract: raw.contract.value().copied().unwrap_or(Contract::FinalState),
+            delete: raw.delete.value().copied().unwrap_or(DeleteMode::Hard),
+            create: raw.create.value().copied().unwrap_or(true),
+            token_storage: raw.token_storage.value().copied().unwrap_or(TokenStorage::Column),
+            single_writer: raw.single_writer.value().copied().unwrap_or(false),
+            offset_order: raw.offset_order.value().copied().unwrap_or(false),
+        }
+    }
+
+    fn evolve(&mut self, field: &Field<Evolve>, key: &str) {
+        if let Some(given) = field.given().filter(|given| given.value != Evolve::None) {
+            let message = "only \"none\" is supported yet: a column that the table does not have is refused";
+            self.report.add(&given.origin, key, message);
+        }
+    }
+
+    /// Judges `[[table]]`. The rules are put in the order in which they are asked: names before expressions, those for one
+    /// source table before the others; else as written.
+    pub(super) fn rules(
+        &mut self,
+        raw: &[RawRule],
+        defaults: &TableRule,
+        source: Option<&SourceConfig>,
+        dialect: Option<Dialect>,
+    ) -> Vec<TopicRule> {
+        let mut rules = Vec::new();
+        for (number, rule) in raw.iter().enumerate() {
+            let Some(topic) = self.rule_topic(rule, number, source) else { continue };
+            let twin = |other: &&RawRule| {
+                other.topic.value() == rule.topic.value() && other.source_table.value() == rule.source_table.value()
+            };
+            if let (Some(first), Some(again)) = (raw[..number].iter().find(twin), rule.topic.given()) {
+                let place = first.topic.given().map_or_else(String::new, |given| format!(" at {}", given.origin));
+                let message = format!("there is a rule for this topic and source table already{place}");
+                self.report.add(&again.origin, path(number, "topic"), message);
+            }
+            rules.push(self.rule(rule, number, topic, defaults, dialect));
+        }
+        rules.sort_by_key(|rule| (matches!(rule.topic, TopicMatch::Pattern(_)), rule.source_table.is_none()));
+        rules
+    }
+
+    fn rule_topic(&mut self, raw: &RawRule, number: usize, source: Option<&SourceConfig>) -> Option<TopicMatch> {
+        let key = path(number, "topic");
+        if !raw.topic.is_written() {
+            let origin = raw.origin.clone().unwrap_or_else(|| self.file.clone());
+            self.report.add(&origin, key, "is missing; write the topic's name, or an expression that begins with ^");
+            return None;
+        }
+        let given = raw.topic.given()?;
+        let topic = if given.value.starts_with('^') {
+            TopicMatch::Pattern(self.pattern(&given.value, &given.origin, &key)?)
+        } else {
+            self.topic(&given.value, &given.origin, &key);
+            TopicMatch::Name(given.value.clone())
+        };
+        if let Some(message) = source.and_then(|source| never_met(&topic, &given.value, source)) {
+            self.report.add(&given.origin, key, message);
+        }
+        Some(topic)
+    }
+
+    fn rule(
+        &mut self,
+        raw: &RawRule,
+        number: usize,
+        topic: TopicMatch,
+        defaults: &TableRule,
+        dialect: Option<Dialect>,
+    ) -> TopicRule {
+        let contract = raw.contract.value().copied().unwrap_or(defaults.contract);
+        let skip = raw.skip.value().copied().unwrap_or(false);
+        self.evolve(&raw.evolve, &path(number, "evolve"));
+        if skip {
+            self.meaningless_when_skipped(raw, number);
+        } else if contract == Contract::ChangeLog {
+            self.meaningless_in_change_log(raw, number);
+        }
+        if raw.order_by.is_written() {
+            let why = "contradicts order_by: changes have one order";
+            self.refuse_truth(&raw.offset_order, &path(number, "offset_order"), why);
+        }
+        if let Some(given) = raw.source_table.given().filter(|given| given.value.is_empty()) {
+            self.report.add(&given.origin, path(number, "source_table"), "is empty");
+        }
+        let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key"), dialect));
+        let order_by = self.columns(&raw.order_by, &path(number, "order_by"), dialect);
+        let exclude_columns = self.columns(&raw.exclude_columns, &path(number, "exclude_columns"), None);
+        for given in raw.exclude_columns.value().into_iter().flatten() {
+            let in_key = key.iter().flatten().any(|column| *column == given.value);
+            if in_key || order_by.contains(&given.value) {
+                let message = format!("{:?} is needed: it is in key or order_by", given.value);
+                self.report.add(&given.origin, path(number, "exclude_columns"), message);
+            }
+        }
+        TopicRule {
+            topic,
+            source_table: raw.source_table.value().cloned(),
+            into: raw.into.given().and_then(|given| self.into(given, &path(number, "into"), dialect)),
+            key,
+            order_by,
+            exclude_columns,
+            skip,
+            rule: TableRule {
+                contract,
+                delete: raw.delete.value().copied().unwrap_or(defaults.delete),
+                create: raw.create.value().copied().unwrap_or(defaults.create),
+                token_storage: raw.token_storage.value().copied().unwrap_or(defaults.token_storage),
+                single_writer: raw.single_writer.value().copied().unwrap_or(defaults.single_writer),
+                // A rule's columns are a better order than the default's offsets.
+                offset_order: !raw.order_by.is_written()
+                    && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
+            },
+        }
+    }
+
+    fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {
+        let why = "has no meaning with skip = true: nothing of the topic is applied";
+        self.refuse_key(&raw.into, &path(number, "into"), why);
+        self.refuse_key(&raw.key, &path(number, "key"), why);
+        self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
+        self.refuse_key(&raw.exclude_columns, &path(number, "exclude_columns"), why);
+        self.refuse_key(&raw.contract, &path(number, "contract"), why);
+    }
+
+    fn meaningless_in_change_log(&mut self, raw: &RawRule, number: usize) {
+        let why = "has no meaning in a change-log, which appends every record; use contract = \"final-state\" or leave it out";
+        self.refuse_key(&raw.key, &path(number, "key"), why);
+        self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
+        self.refuse_key(&raw.delete, &path(number, "delete"), why);
+        self.refuse_key(&raw.token_storage, &path(number, "token_storage"), why);
+        self.refuse_truth(&raw.offset_order, &path(number, "offset_order"), why);
+    }
+
+    fn refuse_truth(&mut self, field: &Field<bool>, key: &str, why: &str) {
+        if let Some(given) = field.given().filter(|given| given.value) {
+            self.report.add(&given.origin, key, why);
+        }
+    }
+
+    fn columns(&mut self, field: &Field<Texts>, key: &str, dialect: Option<Dialect>) -> Vec<String> {
+        let Some(given) = field.given() else { return Vec::new() };
+        if given.value.is_empty() {
+            self.report.add(&given.origin, key, "names no column; leave it out or name one");
+        }
+        let mut columns: Vec<String> = Vec::new();
+        for column in &given.value {
+            self.name(dialect, &column.value, &column.origin, key);
+            if columns.contains(&column.value) {
+                self.report.add(&column.origin, key, format!("{:?} is named twice", column.value));
+            }
+            if column.value.starts_with(OWN_COLUMNS) {
+                let message = format!("{:?} is a column of lastword's own", column.value);
+                self.report.add(&column.origin, key, message);
+            }
+            columns.push(column.value.clone());
+        }
+        columns
+    }
+
+    fn into(&mut self, given: &Given<String>, key: &str, dialect: Option<Dialect>) -> Option<TableName> {
+        let name: TableName = match given.value.parse() {
+            Ok(name) => name,
+            Err(message) => {
+                self.report.add(&given.origin, key, message);
+                return None;
+            }
+        };
+        for part in name.schema.iter().chain([&name.table]) {
+            self.name(dialect, part, &given.origin, key);
+        }
+        if dialect.is_some_and(|dialect| is_bookkeeping(&name, dialect)) {
+            let message = "is where lastword keeps its own tables; choose another name";
+            self.report.add(&given.origin, key, message);
+        }
+        Some(name)
+    }
+}
+
+/// Whether a name may be one of lastword's own tables, in any case of its letters: MySQL may ignore the case.
+fn is_bookkeeping(name: &TableName, dialect: Dialect) -> bool {
+    let lower = |text: &str| text.to_ascii_lowercase();
+    match (dialect, &name.schema) {
+        (Dialect::Postgres, schema) => schema.as_deref().map(lower).as_deref() == Some("lastword"),
+        (Dialect::Sqlite, Some(schema)) => lower(schema).starts_with("lastword_"),
+        (Dialect::Mysql | Dialect::Sqlite, _) => lower(&name.table).starts_with("lastword_"),
+    }
+}
+
+/// Why no selected topic can ever meet a rule, if that can be told.
+fn never_met(rule: &TopicMatch, written: &str, source: &SourceConfig) -> Option<String> {
+    let (topics, regex) = match source {
+        SourceConfig::Kafka(kafka) => (&kafka.topics, kafka.topics_regex.as_deref()),
+        SourceConfig::File(file) if file.topics.is_empty() => return None,
+        SourceConfig::File(file) => (&file.topics, None),
+    };
+    let by_regex = match (regex, rule) {
+        (None, _) => false,
+        // Whether two expressions have a topic in common is not judged.
+        (Some(_), TopicMatch::Pattern(_)) => true,
+        (Some(regex), TopicMatch::Name(name)) => regex::Regex::new(regex).map_or(true, |regex| regex.is_match(name)),
+    };
+    if by_regex || topics.iter().any(|topic| rule.matches(topic)) {
+        return None;
+    }
+    let meant = nearest(written, topics.iter().map(String::as_str));
+    let hint = meant.map(|topic| format!("; did you mean {topic:?}?")).unwrap_or_default();
+    Some(format!("no topic of [source] is meant by {written:?}{hint}"))
+}
+
+fn path(number: usize, key: &str) -> String {
+    format!("table[{number}].{key}")
+}

@@ -1,0 +1,188 @@
+//! The configuration that holds, as TOML: every default written out, no secret in it.
+
+use std::fmt::Write;
+
+use crate::core::table::{DeleteMode, TokenStorage};
+
+use super::checked::{
+    Config, FileConfig, KafkaConfig, OnBadRecord, PlainDecimal, PlainTime, SourceConfig, Start, TableRule, TopicMatch,
+    TopicRule,
+};
+use super::secret::{HIDDEN, redact_url};
+use super::units::{format_duration, format_size};
+
+/// Writes a configuration as TOML that lastword reads again, but for passwords and values of librdkafka properties, which
+/// are hidden.
+pub fn effective(config: &Config) -> String {
+    let mut page = Page(String::new());
+    page.section("[pipeline]").text("name", &config.pipeline);
+    match &config.source {
+        SourceConfig::Kafka(kafka) => write_kafka(&mut page, kafka),
+        SourceConfig::File(file) => write_files(&mut page, file),
+    }
+    page.section("[sink]")
+        .text("url", &redact_url(config.sink.url.expose()))
+        .plain("writers", config.sink.writers)
+        .text("lock_timeout", &format_duration(config.sink.lock_timeout));
+    page.section("[batch]")
+        .plain("rows", config.batch.rows)
+        .text("bytes", &format_size(config.batch.bytes))
+        .text("age", &format_duration(config.batch.age));
+    write_rule(page.section("[defaults]"), &config.defaults);
+    config.tables.iter().for_each(|rule| write_topic_rule(&mut page, rule));
+    if config.plain.decimal.is_some() || config.plain.time.is_some() {
+        page.section("[plain]");
+        if let Some(decimal) = config.plain.decimal {
+            page.text(
+                "decimal",
+                match decimal {
+                    PlainDecimal::Base64 => "base64",
+                    PlainDecimal::Text => "text",
+                },
+            );
+        }
+        if let Some(time) = config.plain.time {
+            page.text(
+                "time",
+                match time {
+                    PlainTime::Adaptive => "adaptive",
+                    PlainTime::Millis => "millis",
+                    PlainTime::Micros => "micros",
+                    PlainTime::Nanos => "nanos",
+                },
+            );
+        }
+    }
+    page.section("[errors]").text(
+        "bad_record",
+        match config.on_bad_record {
+            OnBadRecord::Quarantine => "quarantine",
+            OnBadRecord::Stop => "stop",
+        },
+    );
+    page.section("[server]").text("listen", &config.listen.map_or_else(|| "off".to_owned(), |at| at.to_string()));
+    if config.listen.is_some_and(|at| !at.ip().is_loopback()) {
+        page.plain("public", true);
+    }
+    page.section("[service]").text("drain", &format_duration(config.drain));
+    page.0
+}
+
+fn write_kafka(page: &mut Page, kafka: &KafkaConfig) {
+    page.section("[source]").text("kind", "kafka").text("brokers", &kafka.brokers);
+    if !kafka.topics.is_empty() {
+        page.list("topics", &kafka.topics);
+    }
+    if let Some(regex) = &kafka.topics_regex {
+        page.text("topics_regex", regex);
+    }
+    if !kafka.exclude.is_empty() {
+        page.list("exclude", &kafka.exclude);
+    }
+    page.text("group", &kafka.group).text(
+        "start",
+        match kafka.start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        },
+    );
+    if !kafka.client.is_empty() {
+        page.section("[source.client]");
+        kafka.client.keys().for_each(|name| {
+            page.text(&quoted(name), HIDDEN);
+        });
+    }
+}
+
+fn write_files(page: &mut Page, file: &FileConfig) {
+    let paths: Vec<String> = file.paths.iter().map(|path| path.display().to_string()).collect();
+    page.section("[source]").text("kind", "file").list("paths", &paths);
+    if !file.topics.is_empty() {
+        page.list("topics", &file.topics);
+    }
+}
+
+fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
+    page.section("[[table]]").text(
+        "topic",
+        match &rule.topic {
+            TopicMatch::Name(name) => name,
+            TopicMatch::Pattern(pattern) => pattern.as_str(),
+        },
+    );
+    if let Some(table) = &rule.source_table {
+        page.text("source_table", table);
+    }
+    if rule.skip {
+        page.plain("skip", true);
+        return;
+    }
+    if let Some(into) = &rule.into {
+        page.text("into", &into.to_string());
+    }
+    if let Some(key) = &rule.key {
+        page.list("key", key);
+    }
+    if !rule.order_by.is_empty() {
+        page.list("order_by", &rule.order_by);
+    }
+    if !rule.exclude_columns.is_empty() {
+        page.list("exclude_columns", &rule.exclude_columns);
+    }
+    write_rule(page, &rule.rule);
+}
+
+fn write_rule(page: &mut Page, rule: &TableRule) {
+    let is_change_log = rule.contract == crate::core::table::Contract::ChangeLog;
+    page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
+    page.plain("single_writer", rule.single_writer);
+    // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
+    if is_change_log {
+        return;
+    }
+    page.text(
+        "delete",
+        match rule.delete {
+            DeleteMode::Hard => "hard",
+            DeleteMode::Soft => "soft",
+            DeleteMode::Ignore => "ignore",
+        },
+    );
+    page.text(
+        "token_storage",
+        match rule.token_storage {
+            TokenStorage::Column => "column",
+            TokenStorage::Side => "side",
+        },
+    );
+    page.plain("offset_order", rule.offset_order);
+}
+
+/// TOML as it grows.
+struct Page(String);
+
+impl Page {
+    fn section(&mut self, header: &str) -> &mut Self {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.0, "{gap}{header}");
+        self
+    }
+
+    fn plain(&mut self, key: &str, value: impl std::fmt::Display) -> &mut Self {
+        let _ = writeln!(self.0, "{key} = {value}");
+        self
+    }
+
+    fn text(&mut self, key: &str, text: &str) -> &mut Self {
+        self.plain(key, quoted(text))
+    }
+
+    fn list(&mut self, key: &str, items: &[String]) -> &mut Self {
+        let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+        self.plain(key, format_args!("[{}]", items.join(", ")))
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,126 @@
+//! Statements for tables whose tokens are in a side table ([`TokenStorage::Side`](crate::core::table::TokenStorage)).
+//!
+//! One side row per key ever seen is both token and tombstone. It is written first, under the guard; whoever wrote it
+//! holds its lock until the end, so only the winners' rows are touched and two writers of a key cannot miss each other.
+//! A winner is recognised by its side row: of this transaction (`xmin`) and with the event's token.
+
+use crate::core::table::DeleteMode;
+
+use super::{MINE, OP_DELETE, PARAMETER, TRUNCATE, TableSql, beyond_truncate, older};
+
+impl TableSql<'_> {
+    /// Writes the side rows of events that beat them. `$1` truncate token. Affected rows are the winners.
+    pub fn side_win(&self) -> String {
+        let (side, stage, token, deleted) = (&self.side, &self.stage, &self.token, &self.deleted);
+        let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
+        format!(
+            "insert into {side} as m ({key_list}, {token}, {deleted})\n\
+             select {key}s.token, s.op = {OP_DELETE} from {stage} s where {}\n\
+             on conflict ({key_list}) do update set {token} = excluded.{token}, {deleted} = excluded.{deleted}, \
+             deleted_at = now()\nwhere {}",
+            beyond_truncate(),
+            older(&format!("m.{token}"), self.below, &format!("excluded.{token}")),
+            key_list = self.key_list(),
+        )
+    }
+
+    /// Number of the batch's keys that are deleted. `$1` is 1.
+    pub fn side_deleted(&self) -> String {
+        format!(
+            "select count(*) from {} s where {PARAMETER} and exists (select 1 from {} m where {} and m.{})",
+            self.stage,
+            self.side,
+            self.is_staged("m"),
+            self.deleted
+        )
+    }
+
+    /// Rows of the winners of a column group. `$1` op.
+    pub fn side_upsert(&self, columns: &[usize]) -> String {
+        let mut names = self.names(columns);
+        let mut values: Vec<String> = columns.iter().map(|at| format!("s.c{at}")).collect();
+        let mut assigned = self.assignments(columns);
+        if self.table.shape.has_deleted {
+            names.push(self.deleted.clone());
+            values.push("false".to_owned());
+            assigned.push(format!("{} = false", self.deleted));
+        }
+        let resolution = match assigned.is_empty() {
+            true => "nothing".to_owned(),
+            false => format!("update set {}", assigned.join(", ")),
+        };
+        format!(
+            "insert into {} ({}) overriding system value\nselect {} from {} s where s.op = $1 and {}\n\
+             on conflict ({}) do {resolution}",
+            self.target,
+            names.join(", "),
+            values.join(", "),
+            self.stage,
+            self.won(),
+            self.key_list(),
+        )
+    }
+
+    /// Rows of deletes that won. `$1` is 1. `None` where a soft delete is marked in the side row alone.
+    pub fn side_delete(&self) -> Option<String> {
+        let condition = format!("{} and s.op = {OP_DELETE} and {} and {PARAMETER}", self.is_staged("t"), self.won());
+        self.side_remove(&self.stage, "s", &condition)
+    }
+
+    /// Side rows of live keys of the batch that the truncate token `$1` beats.
+    pub fn side_recheck_truncate(&self) -> String {
+        let (side, token) = (&self.side, &self.token);
+        let beaten = format!("not m.{} and {}", self.deleted, older(&format!("m.{token}"), "<", TRUNCATE));
+        let staged = format!("select m.ctid from {side} m where {} and {beaten}", self.is_staged("m"));
+        let rows = self.of_batch(&staged, &format!("{TRUNCATE} is not null"));
+        format!("{}\nwhere m.ctid = {rows}\nand {beaten}", self.side_mark())
+    }
+
+    /// Side rows of all live keys that the truncate token `$1` beats.
+    pub fn side_truncate(&self) -> String {
+        let beaten = older(&format!("m.{}", self.token), "<", TRUNCATE);
+        format!("{}\nwhere not m.{} and {beaten}", self.side_mark(), self.deleted)
+    }
+
+    /// Rows of keys that the truncate token `$1` deleted.
+    pub fn side_truncate_rows(&self) -> Option<String> {
+        let (deleted, token) = (&self.deleted, &self.token);
+        let condition = format!("{} and m.{deleted} and m.{token} = {TRUNCATE}", self.is_same("t", "m"));
+        self.side_remove(&self.side, "m", &condition)
+    }
+
+    /// Rows that no side row knows, which any event beats. `$1` is 1.
+    pub fn side_truncate_unknown(&self) -> Option<String> {
+        let known = format!("exists (select 1 from {} m where {})", self.side, self.is_same("t", "m"));
+        let verb = match (self.table.delete, self.table.shape.has_deleted) {
+            (DeleteMode::Soft, true) => format!("update {} t set {} = true", self.target, self.deleted),
+            (DeleteMode::Soft, false) => return None,
+            _ => format!("delete from {} t", self.target),
+        };
+        Some(format!("{verb} where {PARAMETER} and not {known}"))
+    }
+
+    fn side_mark(&self) -> String {
+        format!("update {} m set {} = true, {} = {TRUNCATE}, deleted_at = now()", self.side, self.deleted, self.token)
+    }
+
+    fn side_remove(&self, from: &str, alias: &str, condition: &str) -> Option<String> {
+        let (target, deleted) = (&self.target, &self.deleted);
+        match (self.table.delete, self.table.shape.has_deleted) {
+            (DeleteMode::Soft, false) => None,
+            (DeleteMode::Soft, true) => {
+                Some(format!("update {target} t set {deleted} = true from {from} {alias}\nwhere {condition}"))
+            }
+            _ => Some(format!("delete from {target} t using {from} {alias}\nwhere {condition}")),
+        }
+    }
+
+    fn won(&self) -> String {
+        format!(
+            "exists (select 1 from {} m where {} and m.{} = s.token and m.xmin = {MINE})",
+            self.side,
+            self.is_staged("m"),
+            self.token
+        )
+    }
+}

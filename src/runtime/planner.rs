@@ -1,0 +1,490 @@
+//! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use moka::sync::Cache;
+
+use crate::config::checked::{Config, OnBadRecord};
+use crate::core::batch::{BatchBuilder, Pushed, order_values};
+use crate::core::decode::{TopicDecoder, row_json};
+use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::failure::Failure;
+use crate::core::lane::{Lane, Segment};
+use crate::core::mapping::{Change, Effect, Mapping};
+use crate::core::order::{Ledger, OrderPolicy, column_token, delete_token, scope_description, token};
+use crate::core::plan::{LedgerEntry, Plan, Upsert};
+use crate::core::record::{Record, TopicPartition};
+use crate::core::table::{ColumnType, Table};
+use crate::core::token::Token;
+use crate::core::value::Value;
+use crate::sink::{Session, Sink, bookkeep};
+
+use super::tables::{Met, Refused, Resolved, Tables};
+
+/// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
+/// writes, so there must be a limit.
+const REMEMBERED_FIELDS: u64 = 10_000;
+
+/// Ids of scopes, shared by all lanes: handed out by the destination, never changed.
+#[derive(Debug)]
+pub struct Scopes {
+    sink: Sink,
+    known: Mutex<HashMap<String, u16>>,
+}
+
+impl Scopes {
+    /// Scopes of a destination.
+    pub fn new(sink: Sink) -> Self {
+        Self { sink, known: Mutex::default() }
+    }
+
+    async fn id(&self, description: String) -> Result<u16, Failure> {
+        if let Some(id) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&description) {
+            return Ok(*id);
+        }
+        let mut session = self.sink.session("scopes").await?;
+        let id = bookkeep::scope_id(&mut session, &description).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(description, id);
+        Ok(id)
+    }
+}
+
+/// A segment turned into a plan.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Records at the head of the segment that are settled by it; the rest goes back into the queue.
+    pub used: usize,
+    /// Partitions that stop, with the offset at which they do and why. Their records from there on are not in the plan.
+    pub halts: Vec<(TopicPartition, i64, Rejection)>,
+}
+
+/// What a pushed record asks for.
+enum Step {
+    Next,
+    /// End the plan before this record.
+    Cut,
+    /// Stop the record's partition here.
+    Halt(Rejection),
+}
+
+/// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
+type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
+
+/// Plans the segments of one lane (or of a replay, or of a retry).
+#[derive(Debug)]
+pub struct Planner {
+    config: Arc<Config>,
+    tables: Arc<Tables>,
+    scopes: Arc<Scopes>,
+    decoders: HashMap<Arc<str>, TopicDecoder>,
+    ledgers: HashMap<TopicPartition, Ledger>,
+    mappings: Cache<MappingKey, Resolved>,
+    log_columns: HashMap<u32, Arc<[usize]>>,
+    /// The last mapping of each topic's rows: what a record key alone may mean.
+    last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    checkpoint_owner: Arc<str>,
+    repair: bool,
+}
+
+impl Planner {
+    /// A planner under the checkpoints of `checkpoint_owner`.
+    pub fn new(
+        config: Arc<Config>,
+        tables: Arc<Tables>,
+        scopes: Arc<Scopes>,
+        checkpoint_owner: Arc<str>,
+        repair: bool,
+    ) -> Self {
+        Self {
+            config,
+            tables,
+            scopes,
+            decoders: HashMap::new(),
+            ledgers: HashMap::new(),
+            mappings: Cache::new(REMEMBERED_FIELDS),
+            log_columns: HashMap::new(),
+            last_mapping: HashMap::new(),
+            checkpoint_owner,
+            repair,
+        }
+    }
+
+    /// Takes in what the store knows of partitions that were claimed.
+    pub fn load_ledger(&mut self, partitions: &[TopicPartition], entries: &[LedgerEntry]) {
+        for at in partitions {
+            let own = entries.iter().filter(|entry| entry.at == *at);
+            self.ledgers.insert(at.clone(), Ledger::load(own));
+        }
+    }
+
+    /// Forgets what the records of a plan showed that was not committed.
+    pub fn forget(&mut self, plan: &Plan) {
+        for entry in &plan.ledger {
+            if let Some(ledger) = self.ledgers.get_mut(&entry.at) {
+                ledger.forget_from(entry.offset);
+            }
+        }
+    }
+
+    /// Plans a segment. A failure is one of the database; nothing was written.
+    pub async fn plan(&mut self, lane: &Lane, segment: &Segment, session: &mut Session) -> Result<Planned, Failure> {
+        let mut builder =
+            BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
+        for (at, owned) in lane.partitions() {
+            builder.partition(at, owned.fence, owned.next, owned.open_delete.clone());
+        }
+        let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
+        let mut used = segment.records.len();
+        for (index, record) in segment.records.iter().enumerate() {
+            if halts.iter().any(|(at, _, _)| *at == record.at) {
+                continue;
+            }
+            let Some(owned) = lane.partition(&record.at) else { continue };
+            if let Some(why) = lane.verdict(record) {
+                match self.config.on_bad_record {
+                    OnBadRecord::Quarantine => builder.quarantine(record, &owned.incarnation, None, None, why.clone()),
+                    OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
+                }
+                continue;
+            }
+            match self.record(&mut builder, record, &owned.incarnation, session).await? {
+                Step::Next => {}
+                Step::Cut => {
+                    used = index;
+                    break;
+                }
+                Step::Halt(why) => halts.push((record.at.clone(), record.offset, why)),
+            }
+        }
+        if used == segment.records.len() {
+            for (at, position) in &segment.reach {
+                if !halts.iter().any(|(halted, _, _)| halted == at) {
+                    builder.reach(at, *position);
+                }
+            }
+        }
+        Ok(Planned { plan: builder.finish(), used, halts })
+    }
+
+    /// Plans one quarantined record again, without moving a checkpoint.
+    pub async fn retry(
+        &mut self,
+        record: &Record,
+        incarnation: &Arc<str>,
+        id: i64,
+        session: &mut Session,
+    ) -> Result<Result<Plan, Rejection>, Failure> {
+        let mut builder =
+            BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
+        builder.settles(id);
+        // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
+        match self.decide(&mut builder, record, incarnation, session).await? {
+            Ok(Step::Next) => {
+                let mut plan = builder.finish();
+                plan.advances.clear();
+                Ok(Ok(plan))
+            }
+            Ok(Step::Cut) => Ok(Err(Rejection::new("cut", "the record cannot be applied alone"))),
+            Ok(Step::Halt(why)) | Err(why) => Ok(Err(why)),
+        }
+    }
+
+    /// Pushes one record; what is wrong with it alone is quarantined or stops its partition, as configured.
+    async fn record(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        session: &mut Session,
+    ) -> Result<Step, Failure> {
+        match self.decide(builder, record, incarnation, session).await? {
+            Ok(step) => Ok(step),
+            Err(why) if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop => Ok(Step::Halt(why)),
+            Err(why) => {
+                builder.quarantine(record, incarnation, None, None, why);
+                Ok(Step::Next)
+            }
+        }
+    }
+
+    async fn decide(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        session: &mut Session,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let topic = Arc::clone(&record.at.topic);
+        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoded = match decoder.decode(&topic, record.key.as_deref(), record.value.as_deref()) {
+            Ok(decoded) => decoded,
+            Err(why) => return Ok(Err(why)),
+        };
+        match decoded {
+            Decoded::Control(Control::Heartbeat | Control::Transaction | Control::SchemaChange | Control::Message) => {
+                builder.control(record);
+                Ok(Ok(Step::Next))
+            }
+            Decoded::Null => self.null(builder, record, session).await,
+            Decoded::Change(event) => self.change(builder, record, incarnation, event, session).await,
+        }
+    }
+
+    /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
+    /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
+    async fn null(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        session: &mut Session,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        if builder.is_shadow(record) || self.has_no_row(builder, record, session).await? {
+            builder.control(record);
+            return Ok(Ok(Step::Next));
+        }
+        Ok(Err(Rejection::new(
+            "orphan_null",
+            "a null value without the delete event that belongs before it (compacted away?), for a key that has a row; ordering it is not supported yet",
+        )))
+    }
+
+    /// Whether the key of a null value is known to have no row.
+    async fn has_no_row(
+        &mut self,
+        builder: &BatchBuilder,
+        record: &Record,
+        session: &mut Session,
+    ) -> Result<bool, Failure> {
+        let Some(key) = &record.key else { return Ok(false) };
+        let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
+        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
+        let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(false) };
+        let Some(values) = mapping.key_values(&row, key) else { return Ok(false) };
+        let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>());
+        if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
+            return Ok(false);
+        }
+        Ok(!bookkeep::row_exists(session, &mapping.table, &values).await?)
+    }
+
+    async fn change(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        event: RawEvent<'_>,
+        session: &mut Session,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let resolved = match self.resolve(&record.at.topic, &event).await {
+            Ok(resolved) => resolved,
+            Err(Refused::Table(why)) => return Ok(Err(why)),
+            Err(Refused::Database(failure)) => return Err(failure),
+        };
+        let ledger = self.ledgers.entry(record.at.clone()).or_default();
+        match ledger.observe(&record.at, incarnation, record.offset, &event.position) {
+            Ok(entry) => entry.into_iter().for_each(|entry| builder.ledger(entry)),
+            Err(why) => return Ok(Err(why)),
+        }
+        match resolved {
+            Resolved::Skip => {
+                builder.filtered(record);
+                Ok(Ok(Step::Next))
+            }
+            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table).await,
+            Resolved::Log(table) => self.log(builder, record, incarnation, &event, &table).await,
+            Resolved::Rows(mapping) => {
+                if event.key.is_some() {
+                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                }
+                self.row(builder, record, incarnation, &event, &mapping, session).await
+            }
+        }
+    }
+
+    async fn resolve(&self, topic: &Arc<str>, event: &RawEvent<'_>) -> Result<Resolved, Refused> {
+        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
+        let key = event.key.as_ref().map(|key| &*key.schema);
+        let has_position = event.position != crate::core::event::SourcePosition::None;
+        let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
+        let known: MappingKey =
+            (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
+        if let Some(resolved) = self.mappings.get(&known) {
+            return Ok(resolved);
+        }
+        let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
+        let resolved = self.tables.resolve(met).await?;
+        self.mappings.insert(known, resolved.clone());
+        Ok(resolved)
+    }
+
+    async fn row(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        session: &mut Session,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let table = mapping.table.name().to_string();
+        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
+        let scope = self.scopes.id(scope).await?;
+        let empty = Bytes::new();
+        let key_bytes = record.key.as_ref().unwrap_or(&empty);
+        let value_bytes = record.value.as_ref().unwrap_or(&empty);
+        let change = match mapping.change(event, key_bytes, value_bytes) {
+            Ok(change) => change,
+            Err(why) => return Ok(Err(why)),
+        };
+        let token = match self.token_of(record, event, mapping, &change, scope, session).await? {
+            Ok(token) => token,
+            Err(why) => return Ok(Err(why)),
+        };
+        Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
+            Pushed::Taken => Ok(Step::Next),
+            Pushed::CutBefore => Ok(Step::Cut),
+            Pushed::Rejected(why) => Err(why),
+        })
+    }
+
+    async fn token_of(
+        &self,
+        record: &Record,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        change: &Change,
+        scope: u16,
+        session: &mut Session,
+    ) -> Result<Result<Token, Rejection>, Failure> {
+        let (at, offset) = (&record.at, record.offset);
+        if let OrderPolicy::Columns(columns) = &mapping.order {
+            return match &change.effect {
+                Effect::Upsert(values) => Ok(column_token(scope, &order_values(values, columns), at, offset)
+                    .ok_or_else(|| {
+                        Rejection::new(
+                            "order_by",
+                            format!(
+                                "an `order_by` column of {} is NULL, or of a type that has no order here",
+                                mapping.table.name()
+                            ),
+                        )
+                    })),
+                Effect::Delete(key) => {
+                    let stored = bookkeep::stored_tokens(session, &mapping.table, std::slice::from_ref(key)).await?;
+                    let stored = stored.into_iter().next().flatten();
+                    Ok(Ok(delete_token(scope, stored.as_ref(), columns.len(), at, offset)))
+                }
+            };
+        }
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(at).unwrap_or(&fallback);
+        Ok(token(&mapping.order, scope, &event.position, ledger, at, offset)
+            .ok_or_else(|| Rejection::new("missing_position", "the event carries no position of its source")))
+    }
+
+    /// A TRUNCATE; of a table that does not exist here it has nothing to do.
+    async fn truncate(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        event: &RawEvent<'_>,
+        table: Option<Arc<Table>>,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let Some(table) = table else {
+            builder.control(record);
+            return Ok(Ok(Step::Next));
+        };
+        let policy = OrderPolicy::Source;
+        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
+        let scope = self.scopes.id(scope).await?;
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
+        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
+            return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
+        };
+        builder.truncate(record, &table, token);
+        Ok(Ok(Step::Next))
+    }
+
+    async fn log(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        event: &RawEvent<'_>,
+        table: &Arc<Table>,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let policy = OrderPolicy::Source;
+        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
+        let scope = self.scopes.id(scope).await?;
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
+        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset);
+        let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
+        let values =
+            columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();
+        let row = Upsert { token: token.unwrap_or_else(no_token), values };
+        builder.log(record, table, columns, row, event.source_time_ms);
+        Ok(Ok(Step::Next))
+    }
+}
+
+/// A change log does not compare tokens; a row without one still needs a value of the type.
+fn no_token() -> Token {
+    crate::core::token::TokenWriter::new(0, 0).finish()
+}
+
+/// Columns of a change log that are filled: those of the fixed set, in the order of the table.
+fn log_columns(table: &Table) -> Arc<[usize]> {
+    let known = |name: &str| LOG_COLUMNS.contains(&name);
+    table.shape.columns.iter().enumerate().filter(|(_, column)| known(&column.name)).map(|(at, _)| at).collect()
+}
+
+/// The fixed columns of a change log.
+const LOG_COLUMNS: [&str; 11] = [
+    "topic",
+    "incarnation",
+    "partition_id",
+    "record_offset",
+    "op",
+    "token",
+    "source_time_ms",
+    "record_time_ms",
+    "key_json",
+    "before_json",
+    "after_json",
+];
+
+fn log_value(
+    column: &crate::core::table::Column,
+    record: &Record,
+    incarnation: &Arc<str>,
+    event: &RawEvent<'_>,
+    token: Option<Token>,
+) -> Value {
+    let json = |row: &Option<RawRow<'_>>| match row {
+        None => Value::Null,
+        Some(row) if column.kind == ColumnType::Json => Value::Json(ByteString::from(row_json(row))),
+        Some(row) => Value::text(row_json(row)),
+    };
+    match column.name.as_str() {
+        "topic" => Value::from(&*record.at.topic),
+        "incarnation" => Value::from(&**incarnation),
+        "partition_id" => Value::from(record.at.partition),
+        "record_offset" => Value::from(record.offset),
+        "op" => Value::from(&*event.op_text),
+        "token" => token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
+        "source_time_ms" => event.source_time_ms.into(),
+        "record_time_ms" => record.timestamp_ms.into(),
+        "key_json" => json(&event.key),
+        "before_json" => json(&event.before),
+        "after_json" => json(&event.after),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,199 @@
+//! What a running pipeline has done, for people and for probes: one shared place, written by lanes and the supervisor, read
+//! by the status page, the metrics and the progress bars.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::core::plan::{Advance, Counts, TableOutcome};
+use crate::core::record::TopicPartition;
+
+/// State of a partition in this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionState {
+    /// Assigned, not claimed yet.
+    Claiming,
+    /// Claimed and read.
+    Running,
+    /// Stopped until someone does something; the text says what.
+    Halted(String),
+}
+
+/// A partition that this process holds.
+#[derive(Clone, Debug)]
+pub struct PartitionProgress {
+    /// Its state.
+    pub state: PartitionState,
+    /// Stored next offset.
+    pub next: i64,
+    /// Last stable offset, when it was last looked up.
+    pub end: Option<i64>,
+    /// Our fence.
+    pub fence: i64,
+    /// Source time of the newest applied event in milliseconds since 1970.
+    pub source_time_ms: Option<i64>,
+    /// Records settled by this process.
+    pub counts: Counts,
+}
+
+/// How often each guard decided, over the life of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// Compare-and-swaps that missed.
+    pub checkpoint_missed: u64,
+    /// Unknown outcomes that had been committed.
+    pub unknown_landed: u64,
+    /// Unknown outcomes that had not.
+    pub unknown_not_landed: u64,
+    /// Records that were dropped because they came from an earlier assignment, or were applied before.
+    pub transient_retries: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    partitions: BTreeMap<TopicPartition, PartitionProgress>,
+    tables: BTreeMap<String, TableOutcome>,
+    guards: Guards,
+    sink_trouble: Option<String>,
+    source_trouble: Option<String>,
+}
+
+/// See the module. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<Mutex<Inner>>);
+
+impl Progress {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // A panic while holding it leaves numbers for display at worst.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A partition was assigned.
+    pub fn claiming(&self, at: &TopicPartition) {
+        self.inner().partitions.insert(
+            at.clone(),
+            PartitionProgress {
+                state: PartitionState::Claiming,
+                next: 0,
+                end: None,
+                fence: 0,
+                source_time_ms: None,
+                counts: Counts::default(),
+            },
+        );
+    }
+
+    /// A partition was claimed, for the first time or again.
+    pub fn claimed(&self, at: &TopicPartition, next: i64, fence: i64) {
+        if let Some(partition) = self.inner().partitions.get_mut(at) {
+            partition.state = PartitionState::Running;
+            partition.next = next;
+            partition.fence = fence;
+        }
+    }
+
+    /// A partition stopped.
+    pub fn halted(&self, at: &TopicPartition, why: String) {
+        if let Some(partition) = self.inner().partitions.get_mut(at) {
+            partition.state = PartitionState::Halted(why);
+        }
+    }
+
+    /// A partition was taken away.
+    pub fn released(&self, at: &TopicPartition) {
+        self.inner().partitions.remove(at);
+    }
+
+    /// A plan was committed.
+    pub fn committed<'a>(&self, advances: &[Advance], tables: impl Iterator<Item = (String, &'a TableOutcome)>) {
+        let mut inner = self.inner();
+        inner.sink_trouble = None;
+        for advance in advances {
+            if let Some(partition) = inner.partitions.get_mut(&advance.at) {
+                partition.next = advance.next;
+                partition.source_time_ms = partition.source_time_ms.max(advance.source_time_ms);
+                add_counts(&mut partition.counts, &advance.counts);
+            }
+        }
+        for (name, outcome) in tables {
+            add_outcome(inner.tables.entry(name).or_default(), outcome);
+        }
+    }
+
+    /// The end of a partition was looked up.
+    pub fn end(&self, at: &TopicPartition, end: i64) {
+        if let Some(partition) = self.inner().partitions.get_mut(at) {
+            partition.end = Some(end);
+        }
+    }
+
+    /// The destination does not work, or works again.
+    pub fn sink_trouble(&self, what: Option<String>) {
+        self.inner().sink_trouble = what;
+    }
+
+    /// The source does not work, or works again.
+    pub fn source_trouble(&self, what: Option<String>) {
+        self.inner().source_trouble = what;
+    }
+
+    /// Counts a guard's decision.
+    pub fn guard(&self, count: impl FnOnce(&mut Guards)) {
+        count(&mut self.inner().guards);
+    }
+
+    /// The partitions of this process.
+    pub fn partitions(&self) -> BTreeMap<TopicPartition, PartitionProgress> {
+        self.inner().partitions.clone()
+    }
+
+    /// What this process did to each table.
+    pub fn tables(&self) -> BTreeMap<String, TableOutcome> {
+        self.inner().tables.clone()
+    }
+
+    /// How often guards decided.
+    pub fn guards(&self) -> Guards {
+        self.inner().guards
+    }
+
+    /// Partitions that are halted, with the reason.
+    pub fn halts(&self) -> Vec<(TopicPartition, String)> {
+        let halted = |(at, partition): (&TopicPartition, &PartitionProgress)| match &partition.state {
+            PartitionState::Halted(why) => Some((at.clone(), why.clone())),
+            _ => None,
+        };
+        self.inner().partitions.iter().filter_map(halted).collect()
+    }
+
+    /// Why the process is not ready, if it is not.
+    pub fn unready(&self) -> Vec<String> {
+        let inner = self.inner();
+        let mut reasons: Vec<String> = inner.sink_trouble.iter().chain(&inner.source_trouble).cloned().collect();
+        for (at, partition) in &inner.partitions {
+            match &partition.state {
+                PartitionState::Running => {}
+                PartitionState::Claiming => reasons.push(format!("{at} is not claimed yet")),
+                PartitionState::Halted(why) => reasons.push(format!("{at} is halted: {why}")),
+            }
+        }
+        reasons
+    }
+}
+
+fn add_counts(sum: &mut Counts, more: &Counts) {
+    sum.changes += more.changes;
+    sum.filtered += more.filtered;
+    sum.quarantined += more.quarantined;
+    sum.control += more.control;
+}
+
+/// Adds what a plan did to a table to a sum.
+pub fn add_outcome(sum: &mut TableOutcome, more: &TableOutcome) {
+    sum.applied += more.applied;
+    sum.superseded_in_batch += more.superseded_in_batch;
+    sum.superseded_by_row += more.superseded_by_row;
+    sum.superseded_by_tombstone += more.superseded_by_tombstone;
+    sum.superseded_by_truncate += more.superseded_by_truncate;
+    sum.recheck_deleted += more.recheck_deleted;
+    sum.tombstones_delta += more.tombstones_delta;
+}

@@ -1,0 +1,459 @@
+//! Destination tables: met once, described, made or completed where that is allowed, and checked; then shared by all lanes.
+//!
+//! Every question about a table is answered here in one place, for `run` (which makes what is missing) and for `check`
+//! (which changes nothing and says what would be made): [`Tables::resolve`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Mutex;
+
+use crate::config::checked::{Config, TableRule, TopicRule};
+use crate::core::dialect::Dialect;
+use crate::core::dialect::ddl::{self, Family};
+use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
+use crate::core::failure::{Class, Failure};
+use crate::core::mapping::Mapping;
+use crate::core::order::OrderPolicy;
+use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::value::Value;
+use crate::core::wire::{TableSpec, WireType};
+use crate::sink::{Session, Sink, Statements, bookkeep};
+
+/// What the events of a source table lead to.
+#[derive(Clone, Debug)]
+pub enum Resolved {
+    /// The configuration leaves them out.
+    Skip,
+    /// Rows of a table.
+    Rows(Arc<Mapping>),
+    /// The whole table (TRUNCATE), if it is there.
+    Whole(Option<Arc<Table>>),
+    /// Entries of a change log.
+    Log(Arc<Table>),
+}
+
+/// What an event shows of its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Met<'a> {
+    /// Topic of the record.
+    pub topic: &'a str,
+    /// Table as the source names it.
+    pub source: &'a SourceTable,
+    /// What it does.
+    pub op: Op,
+    /// Fields of its rows.
+    pub row: Option<&'a RowSchema>,
+    /// Fields of its record key.
+    pub key: Option<&'a RowSchema>,
+    /// Whether it carries a position of its source.
+    pub position: &'a SourcePosition,
+}
+
+/// Why a table cannot be had: a refusal that concerns it, or a failure of the database.
+#[derive(Debug)]
+pub enum Refused {
+    /// Of this table.
+    Table(Rejection),
+    /// Of the database.
+    Database(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Database(failure)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tables {
+    config: Arc<Config>,
+    sink: Sink,
+    /// Changes tables; a check does not.
+    may_change: bool,
+    next_id: AtomicU32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    session: Option<Session>,
+    known: HashMap<TableName, Arc<Table>>,
+}
+
+impl Tables {
+    /// Tables of a destination. With `may_change` false nothing is created or altered.
+    pub fn new(config: Arc<Config>, sink: Sink, may_change: bool) -> Self {
+        Self { config, sink, may_change, next_id: AtomicU32::new(1), state: Mutex::default() }
+    }
+
+    /// The rule for a topic and source table, and the table it leads to; `None` if they are left out.
+    pub fn rule(&self, topic: &str, source: &SourceTable) -> Option<(Option<&TopicRule>, &TableRule, TableName)> {
+        let full = source.to_string();
+        let rule = self.config.tables.iter().find(|rule| {
+            rule.topic.matches(topic)
+                && rule.source_table.as_ref().is_none_or(|wanted| *wanted == full || *wanted == source.table)
+        });
+        if rule.is_some_and(|rule| rule.skip) {
+            return None;
+        }
+        let name = rule
+            .and_then(|rule| rule.into.clone())
+            .unwrap_or_else(|| TableName::new(source.schema.as_deref(), &source.table));
+        Some((rule, rule.map_or(&self.config.defaults, |rule| &rule.rule), name))
+    }
+
+    /// What the events of a table lead to. The answer holds for all events with the same fields.
+    pub async fn resolve(&self, met: Met<'_>) -> Result<Resolved, Refused> {
+        let Some((topic_rule, rule, name)) = self.rule(met.topic, met.source) else { return Ok(Resolved::Skip) };
+        let mut state = self.state.lock().await;
+        if state.session.is_none() {
+            state.session = Some(self.sink.session("tables").await?);
+        }
+        let outcome = self.resolve_in(&mut state, topic_rule, rule, name, met).await;
+        if let Err(Refused::Database(failure)) = &outcome
+            && failure.connection_lost
+        {
+            state.session = None;
+        }
+        outcome
+    }
+
+    async fn resolve_in(
+        &self,
+        state: &mut State,
+        topic_rule: Option<&TopicRule>,
+        rule: &TableRule,
+        name: TableName,
+        met: Met<'_>,
+    ) -> Result<Resolved, Refused> {
+        let State { session, known } = state;
+        let Some(session) = session.as_mut() else {
+            return Err(Refused::Database(Failure::new(
+                Class::Transient,
+                "no_session",
+                "no connection to the destination",
+            )));
+        };
+        self.check_names(&name, met.row)?;
+        if rule.contract == Contract::ChangeLog {
+            let table = match known.get(&name) {
+                Some(table) => Arc::clone(table),
+                None => self.meet_log(session, rule, &name).await?,
+            };
+            known.insert(name, Arc::clone(&table));
+            return Ok(Resolved::Log(table));
+        }
+        if met.op == Op::Truncate {
+            return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
+        }
+        let key = key_names(topic_rule, met)?;
+        let order = order_policy(topic_rule, rule, met)?;
+        let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
+        let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
+        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), self.config.plain);
+        if let Some(table) = known.get(&name)
+            && let Ok(mapping) = map(Arc::clone(table))
+        {
+            return Ok(Resolved::Rows(Arc::new(mapping)));
+        }
+        // Not known, or it does not fit: perhaps it was changed since it was described.
+        let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
+        let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        known.insert(name, table);
+        Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
+        let dialect = self.config.sink.dialect;
+        let fields = row.iter().flat_map(|row| row.fields.iter().map(|field| field.name.as_str()));
+        let names = name.schema.as_deref().into_iter().chain([name.table.as_str()]).chain(fields);
+        for name in names {
+            dialect.check_name(name).map_err(|what| Refused::Table(Rejection::table("name", what)))?;
+        }
+        if row.is_some_and(|row| row.fields.iter().any(|field| field.name.starts_with("_lastword"))) {
+            let what = "events carry a column whose name begins with `_lastword`, which is reserved; leave it out with `exclude_columns`";
+            return Err(Refused::Table(Rejection::table("name", what)));
+        }
+        Ok(())
+    }
+
+    async fn meet_log(&self, session: &mut Session, rule: &TableRule, name: &TableName) -> Result<Arc<Table>, Refused> {
+        let spec = ddl::change_log_spec(name.clone());
+        let shape = self.shape(session, rule, &spec).await?;
+        for field in &spec.fields {
+            if shape.position(&field.name).is_none() {
+                let what = format!(
+                    "{name} is to be a change log but has no column {:?}; give the log a table of its own with `into`",
+                    field.name
+                );
+                return Err(Refused::Table(Rejection::table("change_log", what)));
+            }
+        }
+        let key = key_columns(&shape, &spec.key)?;
+        check_unique(&shape, &spec.key)?;
+        self.finish_table(session, rule, shape, key, TokenStorage::Column).await
+    }
+
+    /// A table that is truncated: its TRUNCATE carries neither fields nor a key, so what is there decides.
+    async fn meet_whole(
+        &self,
+        session: &mut Session,
+        known: &mut HashMap<TableName, Arc<Table>>,
+        topic_rule: Option<&TopicRule>,
+        rule: &TableRule,
+        name: TableName,
+    ) -> Result<Option<Arc<Table>>, Refused> {
+        if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) || rule.offset_order {
+            let what = format!(
+                "a TRUNCATE of {name} cannot be ordered by columns or offsets against changes of other partitions"
+            );
+            return Err(Refused::Table(Rejection::new("truncate", what)));
+        }
+        if let Some(table) = known.get(&name) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let Some(shape) = session.describe(&name).await? else { return Ok(None) };
+        let names = topic_rule.and_then(|rule| rule.key.clone()).unwrap_or_else(|| shape.primary_key.clone());
+        let key = key_columns(&shape, &names)?;
+        check_key(self.config.sink.dialect, &shape, &key, &names)?;
+        if !shape.has_token && rule.token_storage == TokenStorage::Column {
+            return Err(Refused::Table(Rejection::table("no_token", format!("{name} was never written by lastword"))));
+        }
+        let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
+        known.insert(name, Arc::clone(&table));
+        Ok(Some(table))
+    }
+
+    async fn meet_rows(
+        &self,
+        session: &mut Session,
+        rule: &TableRule,
+        name: &TableName,
+        key: &[String],
+        met: Met<'_>,
+        exclude: &[String],
+    ) -> Result<Arc<Table>, Refused> {
+        let spec = TableSpec {
+            name: name.clone(),
+            fields: spec_fields(met, key, exclude),
+            key: key.to_vec(),
+            contract: rule.contract,
+            delete: rule.delete,
+            token_storage: rule.token_storage,
+        };
+        let mut shape = self.shape(session, rule, &spec).await?;
+        let key = key_columns(&shape, key)?;
+        check_key(self.config.sink.dialect, &shape, &key, &spec.key)?;
+        let statements = ddl::add_own_columns(self.config.sink.dialect, &shape, &spec);
+        if !statements.is_empty() && self.may_change {
+            run_all(session, &statements).await?;
+            shape.has_token = true;
+            shape.has_deleted |= rule.delete == DeleteMode::Soft;
+        }
+        self.finish_table(session, rule, shape, key, rule.token_storage).await
+    }
+
+    /// The table's shape; made first if it is missing and may be made.
+    async fn shape(&self, session: &mut Session, rule: &TableRule, spec: &TableSpec) -> Result<TableShape, Refused> {
+        if let Some(shape) = session.describe(&spec.name).await? {
+            return Ok(shape);
+        }
+        let refuse = |reason, what| Refused::Table(Rejection::table(reason, what));
+        if !rule.create {
+            return Err(refuse("no_table", format!("{} does not exist and `create` is off; create it", spec.name)));
+        }
+        let statement = ddl::create_table(self.config.sink.dialect, spec, family(session).await?)
+            .map_err(|what| refuse("cannot_create", what))?;
+        if !self.may_change {
+            return Err(refuse("would_create", format!("{} does not exist and would be created", spec.name)));
+        }
+        if let Some(schema) = &spec.name.schema {
+            ensure_schema(session, schema).await?;
+        }
+        session.execute(&statement, &[]).await?;
+        let described = session.describe(&spec.name).await?;
+        described.ok_or_else(|| {
+            refuse("no_table", format!("{} was created but cannot be seen; check the rights", spec.name))
+        })
+    }
+
+    async fn finish_table(
+        &self,
+        session: &mut Session,
+        rule: &TableRule,
+        shape: TableShape,
+        key: Vec<usize>,
+        token_storage: TokenStorage,
+    ) -> Result<Arc<Table>, Refused> {
+        let table = Table {
+            id: self.next_id.fetch_add(1, Ordering::Relaxed),
+            shape,
+            contract: rule.contract,
+            delete: rule.delete,
+            token_storage,
+            key,
+            single_writer: rule.single_writer,
+            order_by: Vec::new(),
+        };
+        if self.may_change {
+            if rule.contract == Contract::FinalState {
+                session.execute(&ddl::side_table(self.config.sink.dialect, &table), &[]).await?;
+            }
+            bookkeep::ensure_table_state(session, table.name(), rule.contract, rule.delete, token_storage).await?;
+        }
+        Ok(Arc::new(table))
+    }
+}
+
+/// Fields of a table to be made: the row's, and key fields that the row does not have.
+fn spec_fields(met: Met<'_>, key: &[String], exclude: &[String]) -> Vec<crate::core::wire::Field> {
+    let mut fields: Vec<_> = met.row.map(|row| row.fields.clone()).unwrap_or_default();
+    for field in met.key.iter().flat_map(|schema| &schema.fields) {
+        if key.contains(&field.name) && !fields.iter().any(|known| known.name == field.name) {
+            fields.push(field.clone());
+        }
+    }
+    fields.retain(|field| !exclude.contains(&field.name));
+    fields
+}
+
+fn key_names(rule: Option<&TopicRule>, met: Met<'_>) -> Result<Vec<String>, Refused> {
+    if let Some(key) = rule.and_then(|rule| rule.key.clone()) {
+        return Ok(key);
+    }
+    match met.key {
+        Some(schema) if !schema.fields.is_empty() => Ok(schema.fields.iter().map(|field| field.name.clone()).collect()),
+        _ => Err(Refused::Table(Rejection::table(
+            "no_key",
+            format!(
+                "the events of {} (topic {}) have no record key, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
+                met.source, met.topic
+            ),
+        ))),
+    }
+}
+
+fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) -> Result<OrderPolicy, Refused> {
+    if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
+        return Ok(OrderPolicy::Columns(Vec::new()));
+    }
+    if *met.position != SourcePosition::None {
+        return Ok(OrderPolicy::Source);
+    }
+    if rule.offset_order {
+        return Ok(OrderPolicy::Offset);
+    }
+    Err(Refused::Table(Rejection::table(
+        "no_order",
+        format!(
+            "the events of {} (topic {}) carry no position of their source, so `final-state` has no order token; name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
+            met.source, met.topic
+        ),
+    )))
+}
+
+fn key_columns(shape: &TableShape, key: &[String]) -> Result<Vec<usize>, Refused> {
+    let position = |name: &String| {
+        shape.position(name).ok_or_else(|| {
+            Refused::Table(Rejection::table(
+                "no_key",
+                format!("{} has no column {name:?}, which is part of its business key", shape.name),
+            ))
+        })
+    };
+    key.iter().map(position).collect()
+}
+
+fn same_columns(a: &[String], b: &[String]) -> bool {
+    a.len() == b.len() && a.iter().all(|name| b.contains(name))
+}
+
+fn check_unique(shape: &TableShape, key: &[String]) -> Result<(), Refused> {
+    let unique =
+        same_columns(&shape.primary_key, key) || shape.unique_keys.iter().any(|columns| same_columns(columns, key));
+    if unique {
+        return Ok(());
+    }
+    Err(Refused::Table(Rejection::table(
+        "key_not_unique",
+        format!(
+            "{} has neither a primary key nor a unique key over exactly its business key ({}); add one",
+            shape.name,
+            key.join(", ")
+        ),
+    )))
+}
+
+/// Keys must be equal in the destination exactly where they are equal in the source.
+fn check_key(dialect: Dialect, shape: &TableShape, key: &[usize], names: &[String]) -> Result<(), Refused> {
+    let refuse = |reason, what| Err(Refused::Table(Rejection::table(reason, what)));
+    check_unique(shape, names)?;
+    for column in key.iter().map(|at| &shape.columns[*at]) {
+        if let Some(why) = &column.wide_equality {
+            return refuse(
+                "wide_key",
+                format!(
+                    "key column {:?} of {} holds keys equal that the source holds different: {why}",
+                    column.name, shape.name
+                ),
+            );
+        }
+        if column.generated {
+            return refuse(
+                "generated_key",
+                format!("key column {:?} of {} is made by the database", column.name, shape.name),
+            );
+        }
+    }
+    let others: Vec<_> = shape.unique_keys.iter().filter(|columns| !same_columns(columns, names)).collect();
+    if dialect == Dialect::Mysql && (!others.is_empty() || !same_columns(&shape.primary_key, names)) {
+        return refuse(
+            "second_unique_key",
+            format!(
+                "{} has a second unique key; on MySQL and MariaDB a clash on it would change another row, which is not guarded yet; drop it or make it an ordinary index",
+                shape.name
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Makes a schema (PostgreSQL) or database (MySQL) if it is missing. PostgreSQL asks for the right to create one even where
+/// `if not exists` has nothing to do, so it is looked for first.
+async fn ensure_schema(session: &mut Session, schema: &str) -> Result<(), Failure> {
+    let dialect = session.dialect();
+    let (look, make) = match dialect {
+        Dialect::Postgres => ("select 1 from pg_catalog.pg_namespace where nspname = $1", "schema"),
+        Dialect::Mysql => ("select 1 from information_schema.schemata where schema_name = ?", "database"),
+        Dialect::Sqlite => return Ok(()),
+    };
+    if session.query(look, &[Value::from(schema)]).await?.is_empty() {
+        session.execute(&format!("create {make} if not exists {}", dialect.ident(schema)), &[]).await?;
+    }
+    Ok(())
+}
+
+async fn family(session: &mut Session) -> Result<Family, Failure> {
+    if session.dialect() != Dialect::Mysql {
+        return Ok(Family::MariaDb);
+    }
+    let version = session.query("select version()", &[]).await?;
+    let version =
+        version.first().and_then(|row| row.first()?.as_text().map(str::to_ascii_lowercase)).unwrap_or_default();
+    Ok(if version.contains("mariadb") { Family::MariaDb } else { Family::MySql })
+}
+
+async fn run_all(session: &mut Session, statements: &[String]) -> Result<(), Failure> {
+    for statement in statements {
+        session.execute(statement, &[]).await?;
+    }
+    Ok(())
+}
+
+/// Whether any field of a row comes without a type.
+pub fn is_untyped(row: Option<&RowSchema>) -> bool {
+    row.is_some_and(|row| row.fields.iter().any(|field| field.kind == WireType::Untyped))
+}

@@ -1,0 +1,327 @@
+//! A plan as one transaction (section 5 of the design): stages, compare-and-swap, guarded changes, the tables' short locks
+//! with the re-check, the rest of the bookkeeping, COMMIT.
+
+use futures_util::future::join_all;
+
+use crate::core::dialect::postgres::TableSql;
+use crate::core::failure::{Class, Failure};
+use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
+use crate::core::table::{Contract, TokenStorage};
+use crate::core::token::Token;
+use crate::core::value::Value;
+use crate::sink::{Statements, bookkeep};
+
+use super::session::{Done, PostgresSession, encode_params, run};
+
+/// One table's part of the transaction.
+struct Part<'a> {
+    plan: &'a TablePlan,
+    sql: TableSql<'a>,
+    /// The truncate token that the changes are compared with.
+    truncate: Option<Token>,
+    outcome: TableOutcome,
+}
+
+impl Part<'_> {
+    fn is_empty(&self) -> bool {
+        self.plan.upserts.is_empty() && self.plan.deletes.is_empty()
+    }
+
+    fn is_log(&self) -> bool {
+        self.plan.table.contract == Contract::ChangeLog
+    }
+
+    fn is_side(&self) -> bool {
+        self.plan.table.token_storage == TokenStorage::Side
+    }
+
+    /// The TRUNCATE of the batch, where the table takes deletes at all.
+    fn own_truncate(&self) -> Option<Token> {
+        self.plan.truncate.filter(|_| self.sql.takes_deletes())
+    }
+}
+
+/// A statement to send, with its parameters.
+struct Step {
+    sql: String,
+    params: Vec<Value>,
+}
+
+impl Step {
+    fn new(sql: String, params: impl IntoIterator<Item = Value>) -> Self {
+        Self { sql, params: params.into_iter().collect() }
+    }
+
+    /// A statement whose only parameter is the one that gives it a fresh plan.
+    fn plain(sql: String) -> Self {
+        Self::new(sql, [Value::Int(1)])
+    }
+}
+
+fn bytes(token: Option<Token>) -> Value {
+    token.map_or(Value::Null, |token| Value::bytes(token.as_bytes()))
+}
+
+impl PostgresSession {
+    /// Applies a plan in one transaction; see [`crate::sink::Session::apply`]. After an error the transaction is rolled
+    /// back and the session can be used again, unless the failure says `connection_lost`.
+    pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        match self.transaction(plan).await {
+            Err(mut failure) if failure.class != Class::Unknown && !failure.connection_lost => {
+                failure.connection_lost = self.rollback().await.is_err();
+                Err(failure)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn transaction(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        let part = |table_plan| Part {
+            plan: table_plan,
+            sql: TableSql::new(&table_plan.table, plan.repair),
+            truncate: None,
+            outcome: TableOutcome { superseded_in_batch: table_plan.collapsed, ..TableOutcome::default() },
+        };
+        let mut parts: Vec<Part<'_>> = plan.tables.iter().map(part).collect();
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            self.make_stage(&part.plan.table, &part.sql).await.map_err(|failure| located(failure, part))?;
+        }
+        self.begin().await?;
+        for part in parts.iter().filter(|part| !part.is_empty()) {
+            self.fill_stage(part.plan, &part.sql).await.map_err(|failure| located(failure, part))?;
+        }
+        bookkeep::advance(self, plan).await?;
+        self.read_truncates(&mut parts).await?;
+        for part in &mut parts {
+            self.change(part).await.map_err(|failure| located(failure, part))?;
+        }
+        for part in &mut parts {
+            self.recheck(part).await.map_err(|failure| located(failure, part))?;
+        }
+        let outcomes: Vec<TableOutcome> = parts.into_iter().map(|part| part.outcome).collect();
+        bookkeep::finish(self, plan, &outcomes).await?;
+        self.commit().await?;
+        Ok(Applied { tables: outcomes })
+    }
+
+    /// Reads the truncate tokens. A TRUNCATE in the batch takes its effect first, under the lock; then all tables are
+    /// locked here, in their order, so that locks are never taken against it.
+    async fn read_truncates(&mut self, parts: &mut [Part<'_>]) -> Result<(), Failure> {
+        let any = parts.iter().any(|part| part.own_truncate().is_some());
+        for part in parts.iter_mut().filter(|part| !part.is_log()) {
+            let name = part.plan.table.name();
+            part.truncate = match any {
+                true => bookkeep::lock_table(self, name, part.own_truncate()).await?,
+                false => bookkeep::truncate_token(self, name).await?,
+            };
+        }
+        Ok(())
+    }
+
+    async fn change(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        if part.is_log() {
+            return self.append(part).await;
+        }
+        if let (Some(token), Some(own)) = (part.truncate, part.own_truncate()) {
+            self.truncate(part, token, own).await?;
+        }
+        match (part.is_empty(), part.is_side()) {
+            (true, _) => Ok(()),
+            (false, false) => self.change_by_column(part).await,
+            (false, true) => self.change_by_side(part).await,
+        }
+    }
+
+    async fn append(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        if part.plan.table.shape.primary_key.is_empty() {
+            return Err(Failure::operator("change_log", "a change log needs a primary key (the event's identity)"));
+        }
+        let groups = part.plan.upserts.iter().zip(1_i64..);
+        let steps = groups.map(|(group, op)| Step::new(part.sql.append(&group.columns), [Value::Int(op)]));
+        let done = self.run_steps(steps.collect()).await?;
+        part.outcome.applied = done.iter().map(|done| done.affected).sum();
+        part.outcome.superseded_by_row = (part.plan.upsert_count() as u64).saturating_sub(part.outcome.applied);
+        Ok(())
+    }
+
+    /// TRUNCATE of the whole table: what `token` (the greatest known) beats goes, or is marked.
+    async fn truncate(&mut self, part: &mut Part<'_>, token: Token, own: Token) -> Result<(), Failure> {
+        if !token.comparable(&own) {
+            return Err(incomparable());
+        }
+        let step = |sql| Step::new(sql, [bytes(Some(token))]);
+        let differing = self.run_steps(vec![step(part.sql.truncate_incomparable())]).await?;
+        if differing[0].count(0) > 0 {
+            return Err(incomparable());
+        }
+        if part.is_side() {
+            let mut steps = vec![step(part.sql.side_truncate())];
+            steps.extend(part.sql.side_truncate_rows().map(step));
+            steps.extend(part.sql.side_truncate_unknown().map(Step::plain));
+            let done = self.run_steps(steps).await?;
+            part.outcome.tombstones_delta += done[0].affected as i64;
+        } else {
+            let done = self.run_steps(vec![step(part.sql.truncate()), step(part.sql.truncate_tombstones())]).await?;
+            part.outcome.tombstones_delta -= done[1].affected as i64;
+        }
+        Ok(())
+    }
+
+    /// Changes of a table that carries its tokens itself: upserts, deletes, tombstones, outlived tombstones.
+    async fn change_by_column(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        let truncate = bytes(part.truncate);
+        let groups = part.plan.upserts.len();
+        let mut steps = Vec::with_capacity(groups + 3);
+        for (group, op) in part.plan.upserts.iter().zip(1_i64..) {
+            steps.push(Step::new(part.sql.upsert(&group.columns), [truncate.clone(), Value::Int(op)]));
+        }
+        if !part.plan.deletes.is_empty() {
+            steps.push(Step::new(part.sql.delete(), [truncate.clone()]));
+            steps.push(Step::new(part.sql.bury(), [truncate.clone()]));
+        }
+        if groups > 0 {
+            steps.push(Step::plain(part.sql.exhume()));
+        }
+        let done = self.run_steps(steps).await?;
+        let upserted: u64 = done[..groups].iter().map(|done| done.affected).sum();
+        let mut rest = done[groups..].iter();
+        let (mut deleted, mut delta) = (0, 0);
+        if let (false, Some(gone), Some(buried)) = (part.plan.deletes.is_empty(), rest.next(), rest.next()) {
+            // A tombstone that was written or raised counts once, with or without a row; so does a row without one.
+            deleted = buried.count(0) + gone.count(1);
+            delta += buried.count(1) as i64;
+        }
+        if let Some(exhumed) = rest.next() {
+            delta -= exhumed.affected as i64;
+        }
+        part.outcome.tombstones_delta += delta;
+        self.account(part, false, part.plan.upsert_count() as u64, upserted).await?;
+        self.account(part, true, part.plan.deletes.len() as u64, deleted).await
+    }
+
+    /// Changes of a table whose tokens are in the side table: the side rows decide, then the winners' rows follow.
+    async fn change_by_side(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        let mut steps = vec![
+            Step::plain(part.sql.side_deleted()),
+            Step::new(part.sql.side_win(), [bytes(part.truncate)]),
+            Step::plain(part.sql.side_deleted()),
+        ];
+        for (group, op) in part.plan.upserts.iter().zip(1_i64..) {
+            steps.push(Step::new(part.sql.side_upsert(&group.columns), [Value::Int(op)]));
+        }
+        if !part.plan.deletes.is_empty() {
+            steps.extend(part.sql.side_delete().map(Step::plain));
+        }
+        let done = self.run_steps(steps).await?;
+        part.outcome.tombstones_delta += done[2].count(0) as i64 - done[0].count(0) as i64;
+        let staged = part.plan.upsert_count() + part.plan.deletes.len();
+        self.account_side(part, staged as u64, done[1].affected).await
+    }
+
+    async fn account_side(&mut self, part: &mut Part<'_>, staged: u64, applied: u64) -> Result<(), Failure> {
+        part.outcome.applied += applied;
+        if applied >= staged {
+            return Ok(());
+        }
+        let mut lost = staged - applied;
+        for deletes in [false, true] {
+            let (truncated, buried) = self.count_lost(part, deletes).await?;
+            lost = part.lose(lost, truncated, buried);
+        }
+        part.outcome.superseded_by_row += lost;
+        Ok(())
+    }
+
+    /// Counts what was applied, and to what the rest lost.
+    async fn account(&mut self, part: &mut Part<'_>, deletes: bool, staged: u64, applied: u64) -> Result<(), Failure> {
+        part.outcome.applied += applied;
+        if applied >= staged {
+            return Ok(());
+        }
+        let (truncated, buried) = self.count_lost(part, deletes).await?;
+        let by_row = part.lose(staged - applied, truncated, buried);
+        part.outcome.superseded_by_row += by_row;
+        Ok(())
+    }
+
+    /// Events lost to the truncate token, and to tombstones. Fails if any of them cannot be compared with what is stored.
+    async fn count_lost(&mut self, part: &Part<'_>, deletes: bool) -> Result<(u64, u64), Failure> {
+        let step = Step::new(part.sql.count_lost(), [bytes(part.truncate), Value::Bool(deletes)]);
+        let done = self.run_steps(vec![step]).await?;
+        if done[0].count(2) > 0 {
+            return Err(incomparable());
+        }
+        Ok((done[0].count(0), done[0].count(1)))
+    }
+
+    /// Under the table's lock, with fresh statements, which see what other writers committed meanwhile: rows that a
+    /// tombstone or the truncate token beats go, tombstones that a row beats go.
+    async fn recheck(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        if part.is_log() || part.is_empty() || part.plan.table.single_writer {
+            return Ok(());
+        }
+        let truncate = bookkeep::lock_table(self, part.plan.table.name(), None).await?;
+        let step = |sql| Step::new(sql, [bytes(truncate)]);
+        if part.is_side() {
+            // Two writers of a key meet on its side row; only a TRUNCATE can have passed unseen.
+            if truncate.is_some() {
+                let marked = self.run_steps(vec![step(part.sql.side_recheck_truncate())]).await?[0].affected;
+                if let (1.., Some(rows)) = (marked, part.sql.side_truncate_rows()) {
+                    self.run_steps(vec![step(rows)]).await?;
+                }
+                part.outcome.recheck_deleted += marked;
+                part.outcome.tombstones_delta += marked as i64;
+            }
+            return Ok(());
+        }
+        let mut rows = vec![Step::plain(part.sql.recheck())];
+        let mut tombstones = vec![Step::plain(part.sql.exhume())];
+        if truncate.is_some() {
+            rows.push(step(part.sql.recheck_truncate()));
+            tombstones.push(step(part.sql.recheck_truncate_tombstones()));
+        }
+        let split = rows.len();
+        rows.append(&mut tombstones);
+        let done = self.run_steps(rows).await?;
+        let affected = |done: &[Done]| done.iter().map(|done| done.affected).sum::<u64>();
+        part.outcome.recheck_deleted += affected(&done);
+        part.outcome.tombstones_delta -= affected(&done[split..]) as i64;
+        Ok(())
+    }
+
+    /// Sends statements in one go and returns what each brought; the first error counts.
+    async fn run_steps(&mut self, steps: Vec<Step>) -> Result<Vec<Done>, Failure> {
+        let mut ready = Vec::with_capacity(steps.len());
+        for step in steps {
+            let statement = self.prepared(&step.sql).await?;
+            let params = encode_params(&statement, &step.params)?;
+            ready.push((statement, params));
+        }
+        let client = &self.client;
+        let all = join_all(ready.iter().map(|(statement, params)| run(client, statement, params))).await;
+        let done: Result<Vec<Done>, tokio_postgres::Error> = all.into_iter().collect();
+        done.map_err(|error| self.failed(&error))
+    }
+}
+
+impl Part<'_> {
+    /// Books lost events by what beat them; returns those that lost to their row. Another writer can have changed things
+    /// between the statements: never more than were lost.
+    fn lose(&mut self, lost: u64, truncated: u64, buried: u64) -> u64 {
+        let truncated = truncated.min(lost);
+        let buried = buried.min(lost - truncated);
+        self.outcome.superseded_by_truncate += truncated;
+        self.outcome.superseded_by_tombstone += buried;
+        lost - truncated - buried
+    }
+}
+
+fn located(failure: Failure, part: &Part<'_>) -> Failure {
+    failure.context(format!("table {}", part.plan.table.name()))
+}
+
+fn incomparable() -> Failure {
+    let message =
+        "a token cannot be compared with what is stored: the source, the connector or the topic is another one";
+    Failure::new(Class::Record, "incomparable_token", message)
+}

@@ -1,0 +1,190 @@
+//! What a cluster says about topics and offsets, asked by a client without a group.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::core::failure::{Class, Failure};
+use crate::core::record::TopicPartition;
+
+use super::client::{Context, Settings, failure_of};
+use super::selection::{Selection, check_name};
+use super::topic_id::topic_ids;
+use crate::source::{LogRange, NO_INCARNATION, TopicInfo};
+
+/// Longest wait for an answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Asks. Its calls block: from async code they run on a thread for blocking work.
+pub(super) struct Metadata {
+    settings: Settings,
+    client: Mutex<Option<Arc<BaseConsumer<Context>>>>,
+}
+
+impl Metadata {
+    /// Nothing is connected before the first question.
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { settings, client: Mutex::new(None) }
+    }
+
+    /// The topics of a selection with their identities. A named topic that is not there is a failure.
+    pub(super) fn topics(&self, selection: &Selection) -> Result<Vec<TopicInfo>, Failure> {
+        let found = self.partitions(selection)?;
+        let missing: Vec<String> = selection.names().into_iter().filter(|name| !found.contains_key(name)).collect();
+        if !missing.is_empty() {
+            let message = format!(
+                "no such topic: {}; create them, or correct `topics` in [source]. Topics are never created by lastword",
+                missing.join(", ")
+            );
+            return Err(Failure::operator("kafka topics", message));
+        }
+        let names: Vec<String> = found.keys().cloned().collect();
+        let ids = self.topic_ids(&names)?;
+        let info = |(name, partitions): (String, i32)| TopicInfo {
+            incarnation: ids.get(&name).map_or(NO_INCARNATION, String::as_str).into(),
+            topic: name.into(),
+            partitions,
+        };
+        Ok(found.into_iter().map(info).collect())
+    }
+
+    /// Names of the topics that a selection selects now.
+    pub(super) fn names(&self, selection: &Selection) -> Result<BTreeSet<String>, Failure> {
+        Ok(self.partitions(selection)?.into_keys().collect())
+    }
+
+    /// Numbers of partitions by topic. Topics that do not exist are left out.
+    fn partitions(&self, selection: &Selection) -> Result<BTreeMap<String, i32>, Failure> {
+        let mut found = BTreeMap::new();
+        if selection.is_open() {
+            self.list(None, &mut found)?;
+            found.retain(|name, _| selection.selects(name));
+        }
+        for name in selection.names() {
+            if !found.contains_key(&name) {
+                self.list(Some(&name), &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    fn list(&self, topic: Option<&str>, found: &mut BTreeMap<String, i32>) -> Result<(), Failure> {
+        let what = topic.map_or("listing the topics".to_owned(), |topic| format!("asking for topic {topic}"));
+        let metadata = self.ask(&what, |client| client.fetch_metadata(topic, TIMEOUT))?;
+        for topic in metadata.topics() {
+            match topic.error().map(RDKafkaErrorCode::from) {
+                None => {
+                    found.insert(topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX));
+                }
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
+                Some(code) => return Err(failure_of(code, format!("topic {}: {code}", topic.name()))),
+            }
+        }
+        Ok(())
+    }
+
+    fn topic_ids(&self, names: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+        let answer = self.ask("asking for topic ids", |client| {
+            // SAFETY: `client` lives until this closure has returned.
+            let ids = unsafe { topic_ids(client.client().native_ptr(), names, TIMEOUT) };
+            ids.map_err(KafkaError::MetadataFetch)
+        });
+        match answer {
+            Err(failure) if failure.code == "kafka UnsupportedFeature" => Ok(BTreeMap::new()),
+            answer => answer,
+        }
+    }
+
+    /// Log start and last stable offset of partitions.
+    pub(super) fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, LogRange)>, Failure> {
+        // The start first: it only grows, so that it is not above the end, whatever happens in between.
+        let starts = self.offsets(partitions, Offset::Beginning)?;
+        let ends = self.offsets(partitions, Offset::End)?;
+        partitions
+            .iter()
+            .map(|at| match (starts.get(at), ends.get(at)) {
+                (Some(Offset::Offset(start)), Some(Offset::Offset(end))) => {
+                    Ok((at.clone(), LogRange { start: *start, end: *end }))
+                }
+                _ => Err(failure_of(
+                    RDKafkaErrorCode::Fail,
+                    format!("{at}: the broker did not say where its log begins and ends"),
+                )),
+            })
+            .collect()
+    }
+
+    /// First offset whose time is at or after a time, `None` if there is none.
+    pub(super) fn offset_at_time(&self, at: &TopicPartition, time_ms: i64) -> Result<Option<i64>, Failure> {
+        // Negative numbers mean "begin" and "end" in this request. No record is older than 1970.
+        let found = self.offsets(std::slice::from_ref(at), Offset::Offset(time_ms.max(0)))?;
+        Ok(match found.get(at) {
+            Some(Offset::Offset(offset)) => Some(*offset),
+            _ => None,
+        })
+    }
+
+    /// Asks for offsets of many partitions in one request to each broker: `Beginning`, `End` (of what is stable, because the
+    /// client reads committed records only), or a time.
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        wanted: Offset,
+    ) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
+        if partitions.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for at in partitions {
+            check_name(&at.topic)?;
+            if list.find_partition(&at.topic, at.partition).is_none() {
+                let set = list.add_partition(&at.topic, at.partition).set_offset(wanted);
+                set.map_err(|error| self.settings.failure(&at.to_string(), &error))?;
+            }
+        }
+        let answer = self.ask("asking for offsets", |client| client.offsets_for_times(list.clone(), TIMEOUT))?;
+        let mut found = BTreeMap::new();
+        for element in answer.elements() {
+            let at = TopicPartition::new(element.topic(), element.partition());
+            element.error().map_err(|error| self.settings.failure(&at.to_string(), &error))?;
+            found.insert(at, element.offset());
+        }
+        Ok(found)
+    }
+
+    /// Runs a request. If it fails, what the client reported in the meantime says more than "timed out".
+    fn ask<T>(
+        &self,
+        what: &str,
+        request: impl FnOnce(&BaseConsumer<Context>) -> Result<T, KafkaError>,
+    ) -> Result<T, Failure> {
+        let client = self.client()?;
+        let answer = request(&client);
+        // Nobody polls this client, so its logs and errors are taken here.
+        while client.poll(Duration::ZERO).is_some() {}
+        let reported = client.context().take_last_error();
+        let error = match answer {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let failure = self.settings.failure(what, &error);
+        match reported {
+            Some((code, text)) if failure.class == Class::Transient => Err(failure_of(code, text).context(what)),
+            _ => Err(failure),
+        }
+    }
+
+    fn client(&self) -> Result<Arc<BaseConsumer<Context>>, Failure> {
+        let mut slot = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = &*slot {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(self.settings.create(&self.settings.metadata_config())?);
+        *slot = Some(Arc::clone(&client));
+        Ok(client)
+    }
+}
