@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `lastword`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lastword::cli::main().into()
+}

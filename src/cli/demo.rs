@@ -8,20 +8,21 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::load;
+use super::args::DemoArgs;
+use super::exit::{CommandError, Exit};
+use crate::config::load::{self, Environment};
 use crate::core::failure::Failure;
 use crate::core::table::fnv1a;
 use crate::runtime::progress::{Guards, Progress};
 use crate::runtime::replay::{self, ReplayFrom, ReplayRequest};
 use crate::runtime::supervisor::{Pipeline, RunOptions, run};
+use crate::sink::Statements;
 use crate::sink::bookkeep;
-use crate::sink::{Sink, Statements};
 
 /// Captured topics that ship with the program: Debezium 3.5 PostgreSQL connector, JSON with schemas.
 const CAPTURES: [(&str, &[u8]); 7] = [
@@ -35,6 +36,14 @@ const CAPTURES: [(&str, &[u8]); 7] = [
 ];
 /// Partitions of every captured topic.
 const PARTITIONS: i32 = 4;
+
+/// `lastword demo`.
+pub async fn command(args: &DemoArgs) -> Result<Exit, CommandError> {
+    let dir =
+        args.dir.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("lastword-demo-{}", std::process::id())));
+    demo(DemoOptions { dir, keep: args.keep || args.dir.is_some(), seed: 20_261_121 }).await?;
+    Ok(Exit::Ok)
+}
 
 /// Where the demo works and what it leaves.
 #[derive(Clone, Debug)]
@@ -66,7 +75,11 @@ pub async fn demo(options: DemoOptions) -> Result<(), Failure> {
     let began = Instant::now();
     std::fs::create_dir_all(&options.dir).map_err(|error| io("the demo's folder", &error))?;
     let records = captured()?;
-    println!("lastword demo: {} change records of {} captured topics, in an in-process broker\n", records.len(), CAPTURES.len());
+    println!(
+        "lastword demo: {} change records of {} captured topics, in an in-process broker\n",
+        records.len(),
+        CAPTURES.len()
+    );
 
     let first = Stage::open(&options, "first", &records).await?;
     println!("Configuration ({}):\n\n{}", first.config_path.display(), indent(&first.config_text));
@@ -80,7 +93,10 @@ pub async fn demo(options: DemoOptions) -> Result<(), Failure> {
     let replayed = first.digests().await?;
     compare("after the replay", &wanted, &replayed)?;
 
-    println!("\n3. A new database from a worse delivery: keys shuffled against each other, a third of the records twice (seed {})", options.seed);
+    println!(
+        "\n3. A new database from a worse delivery: keys shuffled against each other, a third of the records twice (seed {})",
+        options.seed
+    );
     let shuffled = shuffle(&records, options.seed);
     let second = Stage::open(&options, "second", &shuffled).await?;
     let guards = second.run().await?;
@@ -89,7 +105,9 @@ pub async fn demo(options: DemoOptions) -> Result<(), Failure> {
     compare("after the worse delivery", &wanted, &shuffled_digests)?;
 
     println!("\nAll tables are equal. It took {:.1} s.\n", began.elapsed().as_secs_f64());
-    println!("Next: `lastword check --config lastword.toml` against your own Kafka and database; the README has the tour.");
+    println!(
+        "Next: `lastword check --config lastword.toml` against your own Kafka and database; the README has the tour."
+    );
     if options.keep {
         println!("The databases are in {}", options.dir.display());
     } else {
@@ -171,7 +189,7 @@ fn shuffle(records: &[Captured], seed: u64) -> Vec<Captured> {
 
 /// A broker filled with records, and a database.
 struct Stage {
-    _cluster: MockCluster<'static, DefaultClientContext>,
+    _cluster: MockCluster<'static, DefaultProducerContext>,
     pipeline: Pipeline,
     config_text: String,
     config_path: PathBuf,
@@ -180,7 +198,8 @@ struct Stage {
 
 impl Stage {
     async fn open(options: &DemoOptions, name: &str, records: &[Captured]) -> Result<Self, Failure> {
-        let cluster = MockCluster::new(1).map_err(|error| Failure::operator("mock", format!("no in-process broker: {error}")))?;
+        let cluster =
+            MockCluster::new(1).map_err(|error| Failure::operator("mock", format!("no in-process broker: {error}")))?;
         let mut topics: Vec<String> = records.iter().map(|record| record.topic.clone()).collect();
         topics.sort();
         topics.dedup();
@@ -195,7 +214,8 @@ impl Stage {
         let database = options.dir.join(format!("{name}.db"));
         let _ = std::fs::remove_file(&database);
         std::fs::write(&config_path, &config_text).map_err(|error| io("the configuration", &error))?;
-        let config = load::file(&config_path)?;
+        let config = load::load(&config_path, &Environment::default(), &[])
+            .map_err(|errors| Failure::operator("configuration", errors.to_string()))?;
         let pipeline = Pipeline::open(Arc::new(config)).await?;
         Ok(Self { _cluster: cluster, pipeline, config_text, config_path, topics })
     }
@@ -214,9 +234,16 @@ impl Stage {
         let mut session = self.pipeline.sink.session("demo").await?;
         let (mut records, mut applied, mut superseded) = (0, 0, 0);
         for topic in &self.topics {
-            let request = ReplayRequest { topic: topic.clone(), partition: None, from: ReplayFrom::Beginning, to: None, repair: false };
+            let request = ReplayRequest {
+                topic: topic.clone(),
+                partition: None,
+                from: ReplayFrom::Beginning,
+                to: None,
+                repair: false,
+            };
             let ranges = replay::ranges(&self.pipeline, &mut session, &request).await?;
-            let id = bookkeep::replay_start(&mut session, &self.pipeline.config.pipeline, &ranges, false, "demo").await?;
+            let id =
+                bookkeep::replay_start(&mut session, &self.pipeline.config.pipeline, &ranges, false, "demo").await?;
             let entries = bookkeep::replay_list(&mut session, &self.pipeline.config.pipeline).await?;
             let Some(entry) = entries.iter().find(|entry| entry.id == id) else { continue };
             let options =
@@ -256,10 +283,15 @@ impl Stage {
     async fn report(&self, digests: &Digests, guards: &Guards) -> Result<(), Failure> {
         let mut session = self.pipeline.sink.session("demo").await?;
         let counters = bookkeep::table_counters(&mut session, &self.pipeline.config.pipeline).await?;
-        let counters: HashMap<String, _> = counters.into_iter().map(|counter| (counter.table.clone(), counter)).collect();
-        println!("   {:<28} {:>5} {:>8} {:>11} {:>17}  digest", "table", "rows", "applied", "superseded", "of them in batch");
+        let counters: HashMap<String, _> =
+            counters.into_iter().map(|counter| (counter.table.clone(), counter)).collect();
+        println!(
+            "   {:<28} {:>5} {:>8} {:>11} {:>17}  digest",
+            "table", "rows", "applied", "superseded", "of them in batch"
+        );
         for (name, (rows, digest)) in digests {
-            let sums = counters.values().find(|counter| counter.table.replace('"', "") == *name).map(|counter| &counter.sums);
+            let sums =
+                counters.values().find(|counter| counter.table.replace('"', "") == *name).map(|counter| &counter.sums);
             let (applied, superseded, in_batch) =
                 sums.map_or((0, 0, 0), |sums| (sums.applied, sums.superseded(), sums.superseded_in_batch));
             println!("   {name:<28} {rows:>5} {applied:>8} {superseded:>11} {in_batch:>17}  {digest:016x}");
@@ -282,7 +314,7 @@ fn config_text(name: &str, brokers: &str, dir: &Path) -> String {
 
 fn produce(brokers: &str, records: &[Captured]) -> Result<(), Failure> {
     let failed = |what: String| Failure::operator("mock", format!("the in-process broker cannot be filled: {what}"));
-    let producer: ThreadedProducer<DefaultClientContext> = ClientConfig::new()
+    let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("linger.ms", "1")
         .create()
@@ -305,6 +337,10 @@ fn compare(when: &str, wanted: &Digests, found: &Digests) -> Result<(), Failure>
         println!("   {} tables compared: equal {when}", wanted.len());
         return Ok(());
     }
-    let differs: Vec<&String> = wanted.iter().filter(|(name, digest)| found.get(*name) != Some(digest)).map(|(name, _)| name).collect();
-    Err(Failure::operator("demo_differs", format!("tables differ {when}: {differs:?}; this is a bug, please report it with the seed")))
+    let differs: Vec<&String> =
+        wanted.iter().filter(|(name, digest)| found.get(*name) != Some(digest)).map(|(name, _)| name).collect();
+    Err(Failure::operator(
+        "demo_differs",
+        format!("tables differ {when}: {differs:?}; this is a bug, please report it with the seed"),
+    ))
 }

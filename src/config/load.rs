@@ -6,7 +6,8 @@ use std::path::Path;
 use super::check::Checker;
 use super::checked::Config;
 use super::problem::{ConfigErrors, Origin, Report};
-use super::raw::{Raw, Read};
+use super::raw::Raw;
+use super::read::Read;
 use super::tree::{self, Node};
 
 /// Variables that are settings begin with this, and hold `__` behind it.
@@ -55,7 +56,8 @@ pub fn load(path: &Path, environment: &Environment, overrides: &[String]) -> Res
             let mut report = Report::default();
             let message = match error.kind() {
                 std::io::ErrorKind::NotFound => {
-                    "there is no such file; write one, or name another with --config".to_owned()
+                    "there is no such file; name another with --config, or write one (`lastword --help` shows an example)"
+                        .to_owned()
                 }
                 std::io::ErrorKind::InvalidData => "the file is not UTF-8 text".to_owned(),
                 _ => format!("the file cannot be read: {error}"),
@@ -146,7 +148,12 @@ fn overlay(root: &mut Node, settings: Vec<Setting<'_>>, report: &mut Report) {
         match path.as_slice() {
             ["table", ..] => report.add(&origin, path.join("."), "rules for topics are written in the file only"),
             [_] => report.add(&origin, path.join("."), "expected a section and a key, as in sink.writers"),
-            _ => root.put(&path, text, &origin),
+            _ if root.put(&path, text, &origin) => {}
+            _ => report.add(
+                &origin,
+                path.join("."),
+                "there is no such key: a part of its path is a value, not a section",
+            ),
         }
     }
 }

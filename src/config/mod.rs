@@ -1,4 +1,4 @@
-//! Configuration in two steps: [`raw`] is what was written, [`checked`] is what it means; [`load`] goes from one to the
+//! Configuration in two steps: [`raw`] is what was written, [`checked`] is what it means; [`mod@load`] goes from one to the
 //! other.
 //!
 //! A value may be written in three places; the later one wins:
@@ -22,6 +22,7 @@ pub mod load;
 mod paths;
 pub mod problem;
 pub mod raw;
+pub mod read;
 pub mod secret;
 mod tree;
 pub mod units;

@@ -75,11 +75,11 @@ impl Node {
         entries.iter_mut().find(|(name, _)| name == key).map(|(_, node)| node)
     }
 
-    /// Puts a value at a path. Tables on the way are made; where something else than a table is in the way, nothing is
-    /// put, because that is refused where it was written.
-    pub fn put(&mut self, path: &[&str], text: &str, origin: &Origin) {
-        let Data::Table { entries, .. } = &mut self.data else { return };
-        let Some((key, rest)) = path.split_first() else { return };
+    /// Puts a value at a path and says whether it could: tables on the way are made, but something else than a table may
+    /// be in the way.
+    pub fn put(&mut self, path: &[&str], text: &str, origin: &Origin) -> bool {
+        let Data::Table { entries, .. } = &mut self.data else { return false };
+        let Some((key, rest)) = path.split_first() else { return false };
         let at = entries.iter().position(|(name, _)| name == key);
         if rest.is_empty() {
             let node = Self::bare(text, origin);
@@ -87,13 +87,13 @@ impl Node {
                 Some(at) => entries[at].1 = node,
                 None => entries.push(((*key).to_owned(), node)),
             }
-            return;
+            return true;
         }
         let at = at.unwrap_or_else(|| {
             entries.push(((*key).to_owned(), Self::empty(origin.clone())));
             entries.len() - 1
         });
-        entries[at].1.put(rest, text, origin);
+        entries[at].1.put(rest, text, origin)
     }
 
     /// Takes keys of a table away.
@@ -210,12 +210,12 @@ mod tests {
     #[test]
     fn values_and_keys_know_their_places() {
         let mut report = Report::default();
-        let mut root = parse("a.toml", "# ü\n[source]\ntöpics = 1\nkind = \"kafka\"\n", &mut report);
+        let mut root = parse("a.toml", "# ü\n[source]\n\"tö\" = { x = 1, kind = \"kafka\" }\n", &mut report);
         assert!(report.is_empty());
         let source = root.get_mut("source").expect("source");
         assert_eq!(source.origin, at(2, 1));
-        let kind = source.get_mut("kind").expect("kind");
-        assert_eq!((kind.key_origin.clone(), kind.origin.clone()), (at(4, 1), at(4, 8)));
+        let kind = source.get_mut("tö").and_then(|table| table.get_mut("kind")).expect("kind");
+        assert_eq!((kind.key_origin.clone(), kind.origin.clone()), (at(3, 17), at(3, 24)));
     }
 
     #[test]
@@ -236,9 +236,9 @@ mod tests {
     fn later_layers_win_and_lists_are_read() {
         let mut root = Node::empty(Origin::Whole("a.toml".into()));
         let flag = Origin::Flag("a.b".into());
-        root.put(&["a", "b"], "1", &Origin::Environment("X".into()));
-        root.put(&["a", "b"], "2", &flag);
-        root.put(&["a", "b", "c"], "3", &flag);
+        assert!(root.put(&["a", "b"], "1", &Origin::Environment("X".into())));
+        assert!(root.put(&["a", "b"], "2", &flag));
+        assert!(!root.put(&["a", "b", "c"], "3", &flag));
         let node = root.get_mut("a").and_then(|a| a.get_mut("b")).expect("a.b");
         assert!(matches!(&node.data, Data::Bare(text) if text == "2"));
         let texts = |text: &str| {

@@ -51,7 +51,7 @@ fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 }
 
 fn format(amount: u64, units: &[(&str, u64)], zero: &str) -> String {
-    let whole = units.iter().find(|(_, length)| amount > 0 && amount % length == 0);
+    let whole = units.iter().find(|(_, length)| amount > 0 && amount.is_multiple_of(*length));
     whole.map_or_else(|| format!("0{zero}"), |(name, length)| format!("{}{name}", amount / length))
 }
 

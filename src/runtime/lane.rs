@@ -124,6 +124,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         waiting: HashMap::new(),
         halted: HashMap::new(),
         fences_checked: Instant::now(),
+        applying_since: Instant::now(),
     };
     let task = tokio::spawn(runner.run(input_queue, control_queue));
     LaneHandle { input, control, task }
@@ -157,6 +158,7 @@ struct Runner {
     /// Partitions that stopped, with their incarnation and the fence that they had: an operator's act raises it.
     halted: HashMap<TopicPartition, (Arc<str>, i64)>,
     fences_checked: Instant,
+    applying_since: Instant,
 }
 
 impl Runner {
@@ -247,7 +249,7 @@ impl Runner {
             self.work = Work::Idle(session);
             return;
         }
-        metrics::batch(self.number, segment.records.len());
+        self.applying_since = Instant::now();
         let task = tokio::spawn(async move {
             let mut session = session;
             let outcome = session.apply(&plan).await;
@@ -267,6 +269,7 @@ impl Runner {
             Ok(applied) => {
                 self.work = session.map_or(Work::Disconnected, Work::Idle);
                 self.lane.committed(records.len(), &plan.advances);
+                metrics::batch_committed(self.number, records.len(), self.applying_since.elapsed());
                 self.report(&plan, &applied);
             }
             Err(failure) => {
@@ -283,7 +286,12 @@ impl Runner {
     fn report(&self, plan: &Plan, applied: &Applied) {
         let names = plan.tables.iter().map(|table| table.table.name().to_string());
         self.shared.progress.committed(&plan.advances, names.zip(&applied.tables));
-        metrics::committed(plan, applied);
+        for advance in &plan.advances {
+            metrics::records(&advance.at.topic, &advance.counts);
+        }
+        for (table, outcome) in plan.tables.iter().zip(&applied.tables) {
+            metrics::table_outcome(table.table.name(), outcome);
+        }
         if self.shared.first_offsets.is_some() {
             return;
         }
@@ -295,7 +303,7 @@ impl Runner {
         let now = self.now();
         if failure.class == Class::Fenced {
             self.shared.progress.guard(|guards| guards.checkpoint_missed += 1);
-            metrics::checkpoint_missed();
+            metrics::checkpoint_missed(failure.fenced.len().max(1));
         }
         if failure.class != Class::Record {
             self.trouble(&failure, "applying");
@@ -392,7 +400,7 @@ impl Runner {
                 Settled::Landed => guards.unknown_landed += 1,
                 Settled::NotLanded => guards.unknown_not_landed += 1,
             });
-            metrics::unknown_settled(settled == Settled::Landed);
+            metrics::unknown_outcome(settled == Settled::Landed);
             tracing::info!(
                 lane = self.number,
                 landed = settled == Settled::Landed,

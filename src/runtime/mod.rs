@@ -9,5 +9,6 @@ pub mod planner;
 pub mod progress;
 pub mod replay;
 pub mod retry;
+pub mod status;
 pub mod supervisor;
 pub mod tables;

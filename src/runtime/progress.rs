@@ -52,6 +52,7 @@ pub struct Guards {
 struct Inner {
     partitions: BTreeMap<TopicPartition, PartitionProgress>,
     tables: BTreeMap<String, TableOutcome>,
+    counts: Counts,
     guards: Guards,
     sink_trouble: Option<String>,
     source_trouble: Option<String>,
@@ -108,6 +109,7 @@ impl Progress {
         let mut inner = self.inner();
         inner.sink_trouble = None;
         for advance in advances {
+            add_counts(&mut inner.counts, &advance.counts);
             if let Some(partition) = inner.partitions.get_mut(&advance.at) {
                 partition.next = advance.next;
                 partition.source_time_ms = partition.source_time_ms.max(advance.source_time_ms);
@@ -149,6 +151,11 @@ impl Progress {
     /// What this process did to each table.
     pub fn tables(&self) -> BTreeMap<String, TableOutcome> {
         self.inner().tables.clone()
+    }
+
+    /// What became of all records that this process passed, also of partitions that it holds no more.
+    pub fn counts(&self) -> Counts {
+        self.inner().counts
     }
 
     /// How often guards decided.

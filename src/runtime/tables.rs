@@ -91,11 +91,9 @@ impl Tables {
 
     /// The rule for a topic and source table, and the table it leads to; `None` if they are left out.
     pub fn rule(&self, topic: &str, source: &SourceTable) -> Option<(Option<&TopicRule>, &TableRule, TableName)> {
-        let full = source.to_string();
-        let rule = self.config.tables.iter().find(|rule| {
-            rule.topic.matches(topic)
-                && rule.source_table.as_ref().is_none_or(|wanted| *wanted == full || *wanted == source.table)
-        });
+        let (full, bare) = (source.to_string(), source.table.as_str());
+        let meant = |name: &str| self.config.rule_for(topic, Some(name));
+        let rule = meant(&full).filter(|rule| rule.source_table.is_some()).or_else(|| meant(bare));
         if rule.is_some_and(|rule| rule.skip) {
             return None;
         }

@@ -16,7 +16,8 @@ use crate::core::dialect::Dialect;
 use super::checked::{BatchConfig, Config, OnBadRecord, PlainConfig};
 use super::load::Environment;
 use super::problem::{Origin, Report};
-use super::raw::{Field, Given, Raw, RawBatch, RawPipeline, RawServer};
+use super::raw::{Raw, RawBatch, RawPipeline, RawServer};
+use super::read::{Field, Given};
 use super::units::{format_duration, format_size};
 
 /// Rows of a batch: the knee of all destinations lies at 2,000 to 5,000.

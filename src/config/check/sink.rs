@@ -77,18 +77,14 @@ fn check_url(url: &str) -> Result<Dialect, String> {
         "postgres" | "postgresql" => Dialect::Postgres,
         "mysql" | "mariadb" => Dialect::Mysql,
         "sqlite" => {
-            let path = rest.split('?').next().unwrap_or_default().trim_start_matches('/');
-            return if path.is_empty() {
-                Err("names no file; expected sqlite:path".to_owned())
-            } else {
-                Ok(Dialect::Sqlite)
-            };
+            return check_sqlite(rest).map(|()| Dialect::Sqlite);
         }
         // Not shown: what stands before the first colon of something that is no URL may be anything.
         _ => return Err(format!("the scheme is not known; expected {KNOWN_URLS}")),
     };
     let encode = "in a user or password write @ : / ? # as %40 %3A %2F %3F %23";
-    let parsed = Url::parse(url).map_err(|error| format!("is not a URL ({error}); {encode}"))?;
+    let parsed =
+        Url::parse(&with_one_host(url, dialect)).map_err(|error| format!("is not a URL ({error}); {encode}"))?;
     // `postgres://app:12/34@host/db` parses as host `app`, port 12 and a path: then parts of a password would be shown as
     // names.
     if [parsed.path(), parsed.query().unwrap_or_default()].iter().any(|part| part.contains('@')) {
@@ -105,4 +101,30 @@ fn check_url(url: &str) -> Result<Dialect, String> {
         return Err(format!("{shown} names no database; expected {scheme}://user@host/database"));
     }
     Ok(dialect)
+}
+
+fn check_sqlite(rest: &str) -> Result<(), String> {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = path.trim_start_matches('/');
+    if path.is_empty() {
+        return Err("names no file; expected sqlite:path".to_owned());
+    }
+    if path == ":memory:" || query.split('&').any(|parameter| parameter == "mode=memory") {
+        return Err(
+            "a database in memory holds no checkpoints when the process has ended; expected sqlite:path".to_owned()
+        );
+    }
+    Ok(())
+}
+
+/// PostgreSQL takes several hosts (`h1:5432,h2:5432`), which a URL cannot have; the first stands for them all.
+fn with_one_host(url: &str, dialect: Dialect) -> String {
+    let Some((scheme, rest)) = url.split_once("//").filter(|_| dialect == Dialect::Postgres) else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let hosts_at = authority.rfind('@').map_or(0, |at| at + 1);
+    let first = authority[hosts_at..].find(',').map_or(authority, |comma| &authority[..hosts_at + comma]);
+    format!("{scheme}//{first}{path}")
 }

@@ -7,7 +7,8 @@ use regex::Regex;
 use crate::config::checked::{FileConfig, KafkaConfig, SourceConfig, Start};
 use crate::config::paths;
 use crate::config::problem::Origin;
-use crate::config::raw::{Field, Given, Kind, Properties, Property, RawSource, Texts};
+use crate::config::raw::{Kind, Properties, Property, RawSource};
+use crate::config::read::{Field, Given, Texts};
 use crate::config::secret::Secret;
 
 use super::Checker;

@@ -2,7 +2,8 @@
 
 use crate::config::checked::{SourceConfig, TableRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, Field, Given, RawDefaults, RawRule, Texts};
+use crate::config::raw::{Evolve, RawDefaults, RawRule};
+use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 

@@ -36,7 +36,7 @@ pub use replay::{
     replay_update,
 };
 pub use tables::{
-    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters,
+    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters, table_states,
     truncate_token,
 };
 

@@ -139,6 +139,7 @@ statements! {
     SCOPE_ADD = "scope_add" shared;
     TABLE_ADD = "table_add" but_mysql;
     TABLE_GET = "table_get" shared;
+    TABLE_LIST = "table_list" shared;
     TABLE_SET_DELETE = "table_set_delete" shared;
     TABLE_LOCK = "table_lock" but_sqlite;
     TABLE_RAISE = "table_raise" shared;

@@ -1,5 +1,7 @@
 //! What is stored about destination tables: contract, truncate token, counters; and the tokens of given keys.
 
+use std::collections::HashMap;
+
 use crate::core::dialect::Dialect;
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::TableOutcome;
@@ -92,6 +94,19 @@ pub async fn ensure_table_state<S: Statements>(
         }
     }
     Ok(TableState { truncate_token, created_ms: cells.int()? })
+}
+
+/// The contract of every known table by its full name, in words.
+pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<String, String>, Failure> {
+    let rows = session.query(sql::TABLE_LIST.of(session.dialect()), &[]).await?;
+    rows.into_iter()
+        .map(|row| {
+            let mut cells = Cells::new(row);
+            let (name, contract, delete) = (cells.text()?, cells.text()?, cells.text()?);
+            let weak = if delete == "ignore" { " (deletes are not applied)" } else { "" };
+            Ok((name, format!("{contract}{weak}")))
+        })
+        .collect()
 }
 
 /// The table's truncate token, read without a lock.

@@ -1,0 +1,231 @@
+//! `lastword check`: configuration, connections, tables, and the contract of each with its reason. Changes nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::checked::Config;
+use crate::config::effective;
+use crate::core::decode::TopicDecoder;
+use crate::core::event::{Decoded, SourcePosition, SourceTable};
+use crate::core::failure::Failure;
+use crate::core::order::OrderPolicy;
+use crate::core::record::{Record, TopicPartition};
+use crate::runtime::tables::{Met, Refused, Resolved, Tables};
+use crate::server::report::{printable, table};
+use crate::sink::Sink;
+use crate::sink::bookkeep;
+use crate::source::{ReadRange, Source, SourceCommand, SourceEvent, TopicInfo, next_generation};
+
+use super::context::Context;
+use super::exit::{CommandError, Exit};
+
+/// Records at the end of each partition that are looked at to learn what a topic carries.
+const SAMPLE: i64 = 50;
+/// Longest wait for them.
+const SAMPLE_WAIT: Duration = Duration::from_secs(15);
+
+/// What was found about the events of one source table in one topic.
+#[derive(Clone, Debug, Serialize)]
+struct Finding {
+    topic: String,
+    source_table: String,
+    into: String,
+    contract: String,
+    order: String,
+    /// `ok`, `would be created`, `left out`, `unknown`, `refused`.
+    verdict: &'static str,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    configuration: String,
+    store: String,
+    topics_without_incarnation: bool,
+    tables: Vec<Finding>,
+}
+
+/// Judges everything that can be judged without changing anything.
+pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
+    let config = context.config()?;
+    let sink = Sink::new(&config.sink)?;
+    let mut session = sink.session("check").await?;
+    let store = match bookkeep::check_version(&mut session).await? {
+        Some(format) => format!("bookkeeping of format {format}"),
+        None => "no bookkeeping yet; `lastword run` makes it".to_owned(),
+    };
+    let source = Source::new(&config.source, &config.pipeline)?;
+    let topics = source.topics().await?;
+    let tables = Tables::new(Arc::clone(&config), sink, false);
+    let mut findings = Vec::new();
+    for topic in &topics {
+        let records = sample(&source, topic).await?;
+        findings.extend(judge(&config, &tables, topic, &records).await?);
+    }
+    let report = Report {
+        configuration: effective(&config),
+        store,
+        topics_without_incarnation: topics.iter().any(|topic| &*topic.incarnation == crate::source::NO_INCARNATION),
+        tables: findings,
+    };
+    context.output.result(&report, render)?;
+    let refused = report.tables.iter().any(|finding| finding.verdict == "refused");
+    Ok(if refused { Exit::Contract } else { Exit::Ok })
+}
+
+/// The last records of every partition.
+async fn sample(source: &Source, topic: &TopicInfo) -> Result<Vec<Record>, Failure> {
+    let partitions: Vec<TopicPartition> =
+        (0..topic.partitions).map(|partition| TopicPartition { topic: Arc::clone(&topic.topic), partition }).collect();
+    let ranges = source.ranges(&partitions).await?.into_iter().map(|(at, log)| ReadRange {
+        at,
+        generation: next_generation(),
+        from: log.start.max(log.end - SAMPLE),
+        to: log.end,
+    });
+    let mut handle = source.read(ranges.collect())?;
+    let mut records = Vec::new();
+    let read = tokio::time::timeout(SAMPLE_WAIT, async {
+        while let Some(event) = handle.next().await {
+            match event {
+                SourceEvent::Records { records: more, .. } => records.extend(more),
+                SourceEvent::Finished => break,
+                SourceEvent::Failed(failure) => return Err(failure),
+                _ => {}
+            }
+        }
+        Ok(())
+    });
+    let outcome = read.await;
+    let _ = handle.commands.send(SourceCommand::Stop);
+    match outcome {
+        Ok(done) => done.map(|()| records),
+        Err(_) => Err(Failure::operator(
+            "sample",
+            format!("topic {}: no records came within {} s", topic.topic, SAMPLE_WAIT.as_secs()),
+        )),
+    }
+}
+
+async fn judge(
+    config: &Config,
+    tables: &Tables,
+    topic: &TopicInfo,
+    records: &[Record],
+) -> Result<Vec<Finding>, Failure> {
+    let mut decoder = TopicDecoder::default();
+    let mut findings: BTreeMap<(SourceTable, bool), Finding> = BTreeMap::new();
+    let mut unreadable = None;
+    for record in records {
+        let event = match decoder.decode(&topic.topic, record.key.as_deref(), record.value.as_deref()) {
+            Ok(Decoded::Change(event)) => event,
+            Ok(Decoded::Null | Decoded::Control(_)) => continue,
+            Err(why) => {
+                unreadable = Some(why.to_string());
+                continue;
+            }
+        };
+        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
+        let key = event.key.as_ref().map(|key| &*key.schema);
+        let has_position = event.position != SourcePosition::None;
+        let met = Met { topic: &topic.topic, source: &event.table, op: event.op, row, key, position: &event.position };
+        let known = findings.get(&(event.table.clone(), has_position));
+        if known.is_some_and(|finding| finding.verdict == "refused") {
+            continue;
+        }
+        let finding = finding(config, tables, met).await?;
+        findings.insert((event.table.clone(), has_position), finding);
+    }
+    if findings.is_empty() {
+        let why = unreadable
+            .unwrap_or_else(|| "no change events among the last records; judged when the first one is met".to_owned());
+        return Ok(vec![Finding {
+            topic: topic.topic.to_string(),
+            source_table: String::new(),
+            into: String::new(),
+            contract: config.defaults.contract.to_string(),
+            order: String::new(),
+            verdict: "unknown",
+            why,
+        }]);
+    }
+    Ok(findings.into_values().collect())
+}
+
+async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Finding, Failure> {
+    let rule = tables.rule(met.topic, met.source);
+    let (contract, into) = rule
+        .map_or_else(|| (config.defaults.contract, String::new()), |(_, rule, name)| (rule.contract, name.to_string()));
+    let mut finding = Finding {
+        topic: met.topic.to_owned(),
+        source_table: met.source.to_string(),
+        into,
+        contract: contract.to_string(),
+        order: String::new(),
+        verdict: "ok",
+        why: String::new(),
+    };
+    match tables.resolve(met).await {
+        Ok(Resolved::Skip) => {
+            finding.verdict = "left out";
+            finding.why = "by its rule".to_owned();
+        }
+        Ok(Resolved::Rows(mapping)) => {
+            finding.order = order_text(&mapping.order, met.position);
+            finding.why = format!("key {}", key_text(&mapping.table));
+        }
+        Ok(Resolved::Whole(_)) => finding.why = "a TRUNCATE".to_owned(),
+        Ok(Resolved::Log(_)) => finding.why = "asked for by name".to_owned(),
+        Err(Refused::Table(why)) if why.reason == "would_create" => {
+            finding.verdict = "would be created";
+            finding.why = why.detail;
+        }
+        Err(Refused::Table(why)) => {
+            finding.verdict = "refused";
+            finding.why = why.to_string();
+        }
+        Err(Refused::Database(failure)) => return Err(failure),
+    }
+    Ok(finding)
+}
+
+fn key_text(table: &crate::core::table::Table) -> String {
+    let names: Vec<&str> = table.key.iter().map(|at| table.shape.columns[*at].name.as_str()).collect();
+    format!("({})", names.join(", "))
+}
+
+fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
+    match (order, position) {
+        (OrderPolicy::Columns(_), _) => "by columns".to_owned(),
+        (OrderPolicy::Offset, _) => "in partition order (Kafka offset)".to_owned(),
+        (OrderPolicy::Source, SourcePosition::Postgres { .. }) => "PostgreSQL log position".to_owned(),
+        (OrderPolicy::Source, SourcePosition::Binlog { gtid: Some(_), .. }) => "GTID".to_owned(),
+        (OrderPolicy::Source, SourcePosition::Binlog { .. }) => "binlog position".to_owned(),
+        (OrderPolicy::Source, SourcePosition::Lsn(_)) => "LSN".to_owned(),
+        (OrderPolicy::Source, SourcePosition::None) => String::new(),
+    }
+}
+
+fn render(report: &Report) -> String {
+    let mut page = format!("{}\n# {}\n\n", report.configuration, report.store);
+    if report.topics_without_incarnation {
+        page.push_str("# the source tells no topic ids: a topic that is made anew is noticed only by its offsets\n\n");
+    }
+    let mut rows = table(&["topic", "source table", "into", "contract", "order", "verdict", "why"], &[]);
+    for finding in &report.tables {
+        rows.add_row([
+            printable(&finding.topic),
+            printable(&finding.source_table),
+            printable(&finding.into),
+            finding.contract.clone(),
+            finding.order.clone(),
+            finding.verdict.to_owned(),
+            printable(&finding.why),
+        ]);
+    }
+    page.push_str(&format!("{rows}\n"));
+    page
+}
