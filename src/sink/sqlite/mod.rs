@@ -8,8 +8,13 @@
 //! The driver hands each call to a thread of the connection (some 42 µs a call, measured): statements of the data path work on
 //! up to 64 rows each. Its futures must not be dropped half-way (see [`Statements`]).
 
+mod apply;
 mod classify;
+mod describe;
+#[cfg(test)]
+mod tests;
 mod values;
+mod verdict;
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -20,8 +25,6 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqliteConnection};
 use crate::config::checked::SinkConfig;
 use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
-use crate::core::plan::{Applied, Plan};
-use crate::core::table::{TableName, TableShape};
 use crate::core::value::Value;
 
 use super::Statements;
@@ -78,22 +81,24 @@ impl SqliteSession {
         Ok(false)
     }
 
-    /// See [`super::Session::describe`].
-    pub async fn describe(&mut self, _name: &TableName) -> Result<Option<TableShape>, Failure> {
-        Err(Failure::operator("stub", "stub"))
-    }
-
-    /// See [`super::Session::apply`].
-    pub async fn apply(&mut self, _plan: &Plan) -> Result<Applied, Failure> {
-        Err(Failure::operator("stub", "stub"))
-    }
-
     fn arguments(params: &[Value]) -> Result<SqliteArguments, Failure> {
         let mut arguments = SqliteArguments::default();
         for value in params {
             values::bind(&mut arguments, value)?;
         }
         Ok(arguments)
+    }
+
+    /// Runs a statement with arguments that are bound already.
+    async fn tell(&mut self, sql: &str, arguments: SqliteArguments) -> Result<u64, Failure> {
+        let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await;
+        done.map(|done| done.rows_affected()).map_err(classify)
+    }
+
+    /// Runs a query with arguments that are bound already.
+    async fn fetch(&mut self, sql: &str, arguments: SqliteArguments) -> Result<Vec<Vec<Value>>, Failure> {
+        let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(&mut self.connection).await;
+        rows.map_err(classify)?.iter().map(values::read).collect()
     }
 
     async fn bare(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
@@ -109,15 +114,11 @@ impl Statements for SqliteSession {
     }
 
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Failure> {
-        let query = sqlx::query_with(AssertSqlSafe(sql), Self::arguments(params)?);
-        let done = query.execute(&mut self.connection).await.map_err(classify)?;
-        Ok(done.rows_affected())
+        self.tell(sql, Self::arguments(params)?).await
     }
 
     async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Failure> {
-        let query = sqlx::query_with(AssertSqlSafe(sql), Self::arguments(params)?);
-        let rows = query.fetch_all(&mut self.connection).await.map_err(classify)?;
-        rows.iter().map(values::read).collect()
+        self.fetch(sql, Self::arguments(params)?).await
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {
