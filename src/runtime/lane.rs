@@ -134,8 +134,11 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
 enum Work {
     Disconnected,
     Idle(Box<Session>),
-    Applying(JoinHandle<(Box<Session>, Box<Plan>, Result<Applied, Failure>)>, Vec<Record>),
+    Applying(Applying, Vec<Record>),
 }
+
+/// The task of a transaction; it hands the connection back.
+type Applying = JoinHandle<(Box<Session>, Box<Plan>, Result<Applied, Failure>)>;
 
 /// What has to be done before the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
