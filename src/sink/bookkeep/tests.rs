@@ -1,4 +1,4 @@
-//! Bookkeeping against a real SQLite database.
+//! Bookkeeping against real databases: SQLite always, PostgreSQL and MariaDB where the environment names them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,29 +11,110 @@ use super::*;
 use crate::config::checked::SinkConfig;
 use crate::config::secret::Secret;
 use crate::core::dialect::Dialect;
+use crate::core::dialect::ddl::{self, Family};
 use crate::core::plan::{Counts, LedgerEntry, QuarantinedRecord};
 use crate::core::record::{Headers, TopicPartition};
-use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::TokenWriter;
+use crate::core::wire::{Field, TableSpec, WireType};
 use crate::sink::{Session, Sink};
 
-fn sink(folder: &TempDir) -> Sink {
-    let path = folder.path().join("store.db");
-    Sink::new(&SinkConfig {
-        url: Secret::new(format!("sqlite:{}", path.display())),
-        dialect: Dialect::Sqlite,
-        writers: 1,
-        lock_timeout: Duration::from_secs(10),
-    })
-    .expect("sink")
+/// A database of its own for one test.
+struct Database {
+    config: SinkConfig,
+    /// How to get rid of it: the server's URL and the statement.
+    drop: Option<(SinkConfig, String)>,
+    _folder: TempDir,
 }
 
-async fn store() -> (TempDir, Sink, Session) {
-    let folder = tempfile::tempdir().expect("folder");
-    let sink = sink(&folder);
-    let mut session = sink.session("test").await.expect("session");
-    migrate(&mut session).await.expect("migrate");
-    (folder, sink, session)
+fn config(url: String) -> SinkConfig {
+    let dialect = match url.split(':').next() {
+        Some("postgres") => Dialect::Postgres,
+        Some("mysql") => Dialect::Mysql,
+        _ => Dialect::Sqlite,
+    };
+    SinkConfig { url: Secret::new(url), dialect, writers: 1, lock_timeout: Duration::from_secs(2) }
+}
+
+impl Database {
+    /// SQLite, and the servers that the environment names (`tests/run` does).
+    async fn all(test: &str) -> Vec<Self> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("store.db");
+        let mut databases =
+            vec![Self { config: config(format!("sqlite:{}", path.display())), drop: None, _folder: folder }];
+        for variable in ["LASTWORD_TEST_POSTGRES", "LASTWORD_TEST_MARIADB"] {
+            let Ok(server) = std::env::var(variable) else { continue };
+            let mut hash = crate::core::table::fnv1a(test.as_bytes());
+            hash ^= u64::from(std::process::id());
+            let name = format!("lastword_book_{hash:016x}");
+            let mut url = url::Url::parse(&server).expect("url");
+            url.set_path(&name);
+            let admin = config(server);
+            let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
+            session.execute(&format!("create database {name}"), &[]).await.expect("database");
+            let drop = Some((admin, format!("drop database {name}")));
+            databases.push(Self {
+                config: config(url.to_string()),
+                drop,
+                _folder: tempfile::tempdir().expect("folder"),
+            });
+        }
+        databases
+    }
+
+    fn sink(&self) -> Sink {
+        Sink::new(&self.config).expect("sink")
+    }
+
+    async fn store(&self) -> (Sink, Session) {
+        let sink = self.sink();
+        let mut session = sink.session("test").await.expect("session");
+        migrate(&mut session).await.expect("migrate");
+        (sink, session)
+    }
+
+    async fn done(self) {
+        let Some((admin, statement)) = self.drop else { return };
+        let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
+        // The test's own sessions may take a moment to end; a database that is left over harms nobody.
+        let _ = session.execute(&statement, &[]).await;
+    }
+}
+
+/// Every case runs against every database.
+macro_rules! everywhere {
+    ($($case:ident)*) => {
+        mod everywhere {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    for database in super::Database::all(stringify!($case)).await {
+                        println!("{:?}", database.config.dialect);
+                        super::$case(&database).await;
+                        database.done().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+everywhere! {
+    a_claim_fences_the_owner_before
+    the_expected_offset_is_part_of_the_swap
+    all_missed_partitions_are_named_and_unknown_ones_need_a_start
+    a_topic_made_anew_is_refused_until_an_operator_moves_it
+    a_newer_store_is_refused_and_a_missing_one_is_none
+    quarantined_records_come_back_as_they_were
+    ledger_rows_never_change
+    tables_keep_their_contract_and_their_truncate_token
+    replays_are_numbered_and_resumable
+    a_claim_waits_for_the_writer_before_it
+    many_processes_may_migrate_at_once
+    a_claim_ends_the_session_that_keeps_its_row
+    the_same_partitions_are_claimed_by_many_at_once
+    stored_tokens_are_those_of_rows_and_tombstones
 }
 
 fn at(topic: &str, partition: i32) -> TopicPartition {
@@ -74,9 +155,8 @@ async fn commit_plan(session: &mut Session, plan: &Plan) -> Result<(), Failure> 
     end(session, work).await
 }
 
-#[tokio::test]
-async fn a_claim_fences_the_owner_before() {
-    let (_folder, sink, mut first) = store().await;
+async fn a_claim_fences_the_owner_before(database: &Database) {
+    let (sink, mut first) = database.store().await;
     let partitions = [at("b", 1), at("a", 10), at("a", 2)];
     let claims =
         claim(&mut first, "shop", "one", &requests("id", &partitions), &starts(7, &partitions)).await.expect("claim");
@@ -105,9 +185,8 @@ async fn a_claim_fences_the_owner_before() {
     assert_eq!(again.claims.iter().map(|claim| claim.fence).collect::<Vec<_>>(), [2, 2]);
 }
 
-#[tokio::test]
-async fn the_expected_offset_is_part_of_the_swap() {
-    let (_folder, _sink, mut session) = store().await;
+async fn the_expected_offset_is_part_of_the_swap(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let partitions = [at("t", 0), at("t", 1)];
     let claims =
         claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await.expect("claim");
@@ -127,9 +206,8 @@ async fn the_expected_offset_is_part_of_the_swap() {
     commit_plan(&mut session, &nothing).await.expect("nothing to apply");
 }
 
-#[tokio::test]
-async fn all_missed_partitions_are_named_and_unknown_ones_need_a_start() {
-    let (_folder, _sink, mut session) = store().await;
+async fn all_missed_partitions_are_named_and_unknown_ones_need_a_start(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let partitions = [at("t", 0), at("t", 1), at("t", 2)];
     let failure = claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions[..2])).await;
     assert_eq!(failure.expect_err("no start").code, "no_checkpoint");
@@ -146,9 +224,8 @@ async fn all_missed_partitions_are_named_and_unknown_ones_need_a_start() {
     assert_eq!(failure.fenced, [at("t", 0), at("t", 2)]);
 }
 
-#[tokio::test]
-async fn a_topic_made_anew_is_refused_until_an_operator_moves_it() {
-    let (_folder, _sink, mut session) = store().await;
+async fn a_topic_made_anew_is_refused_until_an_operator_moves_it(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let partitions = [at("t", 0)];
     let old = claim(&mut session, "shop", "one", &requests("old", &partitions), &starts(9, &partitions))
         .await
@@ -175,56 +252,47 @@ async fn a_topic_made_anew_is_refused_until_an_operator_moves_it() {
     assert!(set_offset(&mut session, "shop", &at("t", 0), "new", -1, "ann").await.is_err());
 }
 
-#[tokio::test]
-async fn a_newer_store_is_refused_and_a_missing_one_is_none() {
-    let (folder, _sink, mut session) = store().await;
+async fn a_newer_store_is_refused_and_a_missing_one_is_none(database: &Database) {
+    let mut empty = database.sink().session("test").await.expect("session");
+    assert_eq!(check_version(&mut empty).await.expect("none"), None);
+    let (_sink, mut session) = database.store().await;
     assert_eq!(check_version(&mut session).await.expect("version"), Some(STORE_FORMAT));
-    session.execute("update lastword_meta set value = '2' where name = 'format'", &[]).await.expect("update");
+    let raise = sql::META_SET.of(session.dialect());
+    session.execute(raise, &["2".into(), Value::from("format")]).await.expect("update");
     for failure in
         [check_version(&mut session).await.expect_err("newer"), migrate(&mut session).await.expect_err("newer")]
     {
         assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "newer_store"));
         assert!(failure.message.contains("format 2"), "{failure}");
     }
-    drop(folder);
-    let other = tempfile::tempdir().expect("folder");
-    let mut empty = sink(&other).session("test").await.expect("session");
-    assert_eq!(check_version(&mut empty).await.expect("none"), None);
 }
 
-#[test]
-fn many_processes_may_migrate_at_once() {
-    let folder = tempfile::tempdir().expect("folder");
-    let infos: Vec<StoreInfo> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-                    runtime.block_on(async {
-                        let mut session = sink(&folder).session("test").await.expect("session");
-                        let info = migrate(&mut session).await.expect("migrate");
-                        for number in 0..5 {
-                            scope_id(&mut session, &format!("scope {number}")).await.expect("scope");
-                        }
-                        info
-                    })
-                })
+async fn many_processes_may_migrate_at_once(database: &Database) {
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let sink = database.sink();
+            tokio::spawn(async move {
+                let mut session = sink.session("test").await.expect("session");
+                let info = migrate(&mut session).await.expect("migrate");
+                for number in 0..5 {
+                    scope_id(&mut session, &format!("scope {number}")).await.expect("scope");
+                }
+                info
             })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("thread")).collect()
-    });
-    assert_eq!(infos.iter().filter(|info| info.found.is_none()).count(), 1, "{infos:?}");
+        })
+        .collect();
+    let mut infos = Vec::new();
+    for task in tasks {
+        infos.push(task.await.expect("task"));
+    }
     assert!(infos.iter().all(|info| info.format == STORE_FORMAT));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    runtime.block_on(async {
-        let mut session = sink(&folder).session("test").await.expect("session");
-        let mut ids = Vec::new();
-        for number in 0..5 {
-            ids.push(scope_id(&mut session, &format!("scope {number}")).await.expect("scope"));
-        }
-        ids.sort_unstable();
-        assert_eq!(ids, [1, 2, 3, 4, 5]);
-    });
+    let (_sink, mut session) = database.store().await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(scope_id(&mut session, &format!("scope {number}")).await.expect("scope"));
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, [1, 2, 3, 4, 5]);
 }
 
 fn bad_record(offset: i64) -> QuarantinedRecord {
@@ -243,9 +311,8 @@ fn bad_record(offset: i64) -> QuarantinedRecord {
     }
 }
 
-#[tokio::test]
-async fn quarantined_records_come_back_as_they_were() {
-    let (_folder, _sink, mut session) = store().await;
+async fn quarantined_records_come_back_as_they_were(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let plan = Plan { pipeline: "shop".into(), quarantine: vec![bad_record(5), bad_record(6)], ..Plan::default() };
     for _ in 0..2 {
         commit_plan(&mut session, &plan).await.expect("keep");
@@ -277,9 +344,8 @@ async fn quarantined_records_come_back_as_they_were() {
     assert!(quarantine_list(&mut session, "shop", &other, 10).await.expect("list").is_empty());
 }
 
-#[tokio::test]
-async fn ledger_rows_never_change() {
-    let (_folder, _sink, mut session) = store().await;
+async fn ledger_rows_never_change(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let fact = |value| LedgerEntry { at: at("t", 0), incarnation: "id".into(), offset: 7, kind: "snapshot_lsn", value };
     for value in [u64::MAX, 1] {
         let plan = Plan { ledger: vec![fact(value)], ..Plan::default() };
@@ -290,9 +356,8 @@ async fn ledger_rows_never_change() {
     assert!(ledger(&mut session, &[at("t", 1)]).await.expect("ledger").is_empty());
 }
 
-#[tokio::test]
-async fn tables_keep_their_contract_and_their_truncate_token() {
-    let (_folder, _sink, mut session) = store().await;
+async fn tables_keep_their_contract_and_their_truncate_token(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let name = TableName::new(Some("Or\"der"), "t.x; drop table lastword_meta");
     let failure = truncate_token(&mut session, &name).await.expect_err("not met yet");
     assert_eq!(failure.code, "unknown_table");
@@ -326,9 +391,8 @@ async fn tables_keep_their_contract_and_their_truncate_token() {
     assert_eq!(counters[0].sums.tombstones_delta, -2);
 }
 
-#[tokio::test]
-async fn replays_are_numbered_and_resumable() {
-    let (_folder, _sink, mut session) = store().await;
+async fn replays_are_numbered_and_resumable(database: &Database) {
+    let (_sink, mut session) = database.store().await;
     let range = ReplayRange { topic: "t".into(), partition: 1, incarnation: "id".into(), from: 3, to: 9 };
     for number in 1..=2 {
         let id =
@@ -354,9 +418,8 @@ async fn replays_are_numbered_and_resumable() {
     assert!(checkpoints(&mut session, "shop").await.expect("checkpoints").is_empty());
 }
 
-#[tokio::test]
-async fn a_claim_waits_for_the_writer_before_it() {
-    let (_folder, sink, mut first) = store().await;
+async fn a_claim_waits_for_the_writer_before_it(database: &Database) {
+    let (sink, mut first) = database.store().await;
     let partitions = [at("t", 0)];
     let claims =
         claim(&mut first, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await.expect("claim");
@@ -371,4 +434,111 @@ async fn a_claim_waits_for_the_writer_before_it() {
     first.commit().await.expect("commit");
     let taken = waiting.await.expect("task").expect("claim");
     assert_eq!((taken[0].next_offset, taken[0].fence), (4, 2), "the commit in flight is settled");
+}
+
+async fn a_claim_ends_the_session_that_keeps_its_row(database: &Database) {
+    let (sink, mut first) = database.store().await;
+    let partitions = [at("t", 0), at("t", 1)];
+    let wanted = requests("id", &partitions);
+    let claims = claim(&mut first, "shop", "one", &wanted, &starts(0, &partitions)).await.expect("claim");
+    first.begin().await.expect("begin");
+    advance(&mut first, &move_by(&claims[1], 4)).await.expect("advance");
+    let mut second = sink.session("second").await.expect("session");
+    let taken = claim(&mut second, "shop", "two", &wanted, &HashMap::new()).await;
+    if second.dialect() == Dialect::Sqlite {
+        // There is no session that could be ended: a live process gets its time, a dead one holds no locks.
+        assert_eq!(taken.expect_err("locked").class, Class::Transient);
+        first.commit().await.expect("commit");
+        return;
+    }
+    let taken = taken.expect("claim");
+    assert_eq!(taken.iter().map(|claim| (claim.next_offset, claim.fence)).collect::<Vec<_>>(), [(0, 2), (0, 2)]);
+    let lost = first.commit().await.expect_err("the session was ended");
+    assert_ne!(lost.class, Class::Record, "{lost}");
+    let stored = checkpoints(&mut second, "shop").await.expect("checkpoints");
+    assert_eq!((stored[1].next_offset, stored[1].fence, stored[1].owner.as_str()), (0, 2, "two"));
+}
+
+async fn the_same_partitions_are_claimed_by_many_at_once(database: &Database) {
+    let (_sink, mut session) = database.store().await;
+    let partitions: Vec<_> = (0..6).map(|number| at("t", number)).collect();
+    let tasks: Vec<_> = (0..6)
+        .map(|task: usize| {
+            let (sink, mut partitions) = (database.sink(), partitions.clone());
+            // Asked for in any order, taken in one.
+            partitions.rotate_left(task);
+            tokio::spawn(async move {
+                let mut session = sink.session("test").await.expect("session");
+                let owner = format!("owner {task}");
+                let wanted = requests("id", &partitions);
+                loop {
+                    match claim(&mut session, "shop", &owner, &wanted, &starts(3, &partitions)).await {
+                        Ok(claims) => return claims,
+                        // A session that was ended while it waited, or a deadlock over new rows: a lane tries again, too.
+                        Err(failure) => {
+                            assert_eq!(failure.class, Class::Transient, "{failure}");
+                            if failure.connection_lost {
+                                session = sink.session("test").await.expect("session");
+                            }
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut fences = std::collections::BTreeSet::new();
+    for task in tasks {
+        let claims = task.await.expect("task");
+        assert_eq!(claims.len(), 6);
+        assert!(claims.iter().all(|claim| claim.next_offset == 3 && claim.fence == claims[0].fence), "{claims:?}");
+        assert!(fences.insert(claims[0].fence), "two owners got one fence");
+        assert_eq!(claims[0].fresh, claims[0].fence == 1);
+    }
+    let stored = checkpoints(&mut session, "shop").await.expect("checkpoints");
+    let owner = &stored[0].owner;
+    assert!(stored.iter().all(|checkpoint| checkpoint.owner == *owner), "all or nothing");
+}
+
+async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Database) {
+    let (_sink, mut session) = database.store().await;
+    let dialect = session.dialect();
+    let field = |name: &str, kind| Field { name: name.into(), kind, optional: false };
+    let spec = TableSpec {
+        name: TableName::new(None, "t"),
+        fields: vec![field("code", WireType::Text), field("id", WireType::Int { bits: 32 })],
+        key: vec!["id".into(), "code".into()],
+        contract: Contract::FinalState,
+        delete: DeleteMode::Hard,
+        token_storage: TokenStorage::Column,
+    };
+    let made = ddl::create_table(dialect, &spec, Family::MariaDb).expect("ddl");
+    session.execute(&made, &[]).await.expect("table");
+    let shape = session.describe(&spec.name).await.expect("describe").expect("there");
+    let table = Table {
+        id: 1,
+        shape,
+        contract: spec.contract,
+        delete: spec.delete,
+        token_storage: spec.token_storage,
+        key: vec![1, 0],
+        single_writer: false,
+        order_by: Vec::new(),
+    };
+    session.execute(&ddl::side_table(dialect, &table), &[]).await.expect("side table");
+    let token = |number| TokenWriter::new(1, 1).number(number).finish();
+    let places = [dialect.table(table.name()), dialect.bookkeeping(&table.side_name())];
+    for (place, id, number) in [(0, 1, 5), (1, 2, 6), (0, 3, 7), (1, 3, 8), (0, 4, 9), (1, 4, 3)] {
+        let marks: Vec<String> = (1..=3).map(|number| dialect.placeholder(number)).collect();
+        let columns = ["id", "code", "_lastword_token"].map(|name| dialect.ident(name)).join(", ");
+        let text = format!("insert into {} ({columns}) values ({})", places[place], marks.join(", "));
+        let params = [Value::from(id), Value::from("k"), Value::bytes(token(number).as_bytes())];
+        session.execute(&text, &params).await.expect("insert");
+    }
+    let keys: Vec<Vec<Value>> = (0..200).map(|id| vec![Value::from(id % 100), Value::from("k")]).collect();
+    let found = stored_tokens(&mut session, &table, &keys).await.expect("tokens");
+    for (id, number) in [(0, None), (1, Some(5)), (2, Some(6)), (3, Some(8)), (4, Some(9)), (5, None), (104, Some(9))] {
+        assert_eq!(found[id], number.map(token), "{id}");
+    }
+    let other = [vec![Value::from(1), Value::from("K")]];
+    assert_eq!(stored_tokens(&mut session, &table, &other).await.expect("tokens"), [None]);
 }

@@ -209,7 +209,7 @@ async fn any_order_and_any_cut_end_in_the_same_state() {
                     events.swap(at, other);
                 }
             }
-            let again: Vec<Event> = events.iter().filter(|_| random(&mut state) % 3 == 0).cloned().collect();
+            let again: Vec<Event> = events.iter().filter(|_| random(&mut state).is_multiple_of(3)).cloned().collect();
             events.extend(again);
             let mut bench = Bench::new(DeleteMode::Hard, storage).await;
             let mut rest = &events[..];
