@@ -314,7 +314,7 @@ mod tests {
         for days in [i32::MIN, i32::MAX, -2_451_545 + 10_957 - 1] {
             assert_eq!(round_trip(PgType::Date, &Value::Date(days)), Err(Misfit::Range), "{days}");
         }
-        for micros in [i64::MIN, i64::MAX, MICROS_MIN + EPOCH_MICROS - 1] {
+        for micros in [i64::MIN, MICROS_MIN + EPOCH_MICROS - 1] {
             assert_eq!(round_trip(PgType::Timestamp(6), &Value::Timestamp(micros)), Err(Misfit::Range), "{micros}");
         }
         for micros in [-1, DAY_MICROS + 1] {
@@ -348,7 +348,7 @@ mod tests {
     proptest! {
         #[test]
         fn values_come_back(int in any::<i64>(), float in any::<f64>(), words in "[^\0]*", raw in any::<Vec<u8>>(),
-                            days in -2_440_588_i32..2_145_042_906, micros in -210_866_803_200_000_000_i64..9_224_318_016_000_000_000,
+                            days in -2_440_588_i32..2_145_042_906, micros in -210_866_803_200_000_000_i64..i64::MAX,
                             uuid in any::<[u8; 16]>(), day in 0..=DAY_MICROS) {
             for (kind, value) in [
                 (PgType::Int8, Value::Int(int)), (PgType::Text, Value::text(words.clone())),

@@ -275,6 +275,12 @@ impl Delivery {
         self.tracks.keys().cloned().collect()
     }
 
+    /// All partitions with the offset that is expected next, where there is one.
+    pub(super) fn positions(&self) -> Vec<(TopicPartition, Option<i64>)> {
+        let position = |track: &Track| track.generation.map(|_| track.next);
+        self.tracks.iter().map(|(at, track)| (at.clone(), position(track))).collect()
+    }
+
     /// Partitions of which more can pass.
     pub(super) fn running(&self) -> Vec<TopicPartition> {
         let passes = |track: &Track| track.generation.is_some() && !track.reached();

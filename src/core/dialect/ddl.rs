@@ -133,13 +133,20 @@ pub fn side_table(dialect: Dialect, table: &Table) -> String {
     own.push(format!("deleted_at {deleted_at}"));
     own.push(format!("primary key ({})", names.join(", ")));
     if dialect == Dialect::Mysql {
-        // Columns made by a SELECT keep type, character set and collation, which the type's name alone does not tell.
+        // Columns made by a SELECT keep type, character set and collation, which the type's name alone does not tell. A
+        // column without a default must be among them, or a strict session refuses the statement (1364) although no row
+        // is selected.
         let options = table_options(dialect);
         let from = dialect.table(table.name());
+        let mut selected = names;
+        selected.push(format!("'' as {}", dialect.ident(TOKEN_COLUMN)));
+        if table.token_storage == TokenStorage::Side {
+            selected.push(format!("0 as {}", dialect.ident(DELETED_COLUMN)));
+        }
         return format!(
             "create table if not exists {side} ({}){options} as select {} from {from} where 1 = 0",
             own.join(", "),
-            names.join(", ")
+            selected.join(", ")
         );
     }
     let key = key.iter().zip(&names).map(|(column, name)| format!("{name} {} not null", column.native));

@@ -4,12 +4,12 @@
 //!
 //! # Why the guard is a lock and not an `IF` on each column
 //!
-//! Neither server has `ON DUPLICATE KEY UPDATE … WHERE`, and the affected rows of a guarded multi-row upsert do not tell
-//! how many rows won (with `CLIENT_FOUND_ROWS` a row that lost counts like an inserted one). So the stored tokens of a
-//! batch's keys are read `FOR UPDATE` first and compared by the client: a row that was there stays as it was seen until
-//! the transaction ends, and a row that was not there is written by a plain `INSERT`, whose duplicate key error tells
-//! that another session was faster (the row is then read again). Every decision is exact and counted, and statements
-//! hold each column once.
+//! Neither server has `ON DUPLICATE KEY UPDATE … WHERE`, and the affected rows of a guarded multi-row upsert do not
+//! tell how many rows won (with `CLIENT_FOUND_ROWS` a row that lost counts like an inserted one). So the stored tokens
+//! of a batch's keys are read `FOR UPDATE` first and compared by the client: a row that was there stays as it was seen
+//! until the transaction ends, and a row that was not there is written by a plain `INSERT`, whose duplicate key error
+//! tells that another session was faster (the row is then read again). Every decision is exact and counted, and
+//! statements hold each column once.
 //!
 //! `VALUES(c)` is used because MariaDB has no row alias; it works in both servers. The token is assigned last, because
 //! assignments run from left to right.
@@ -52,8 +52,8 @@ impl<'a> TableText<'a> {
         self.table.shape.has_deleted && self.table.contract == Contract::FinalState
     }
 
-    /// Key columns, and the token where rows carry it, of the stored rows of some keys; with `lock` they stay as they are
-    /// until the end of the transaction. Parameters: the keys.
+    /// Key columns, and the token where rows carry it, of the stored rows of some keys; with `lock` they stay as they
+    /// are until the end of the transaction. Parameters: the keys.
     pub fn read_rows(&self, rows: usize, lock: bool) -> String {
         let own: &[&str] = if self.token_in_row() { &[TOKEN_COLUMN] } else { &[] };
         self.read(&self.target, own, rows, lock)
@@ -114,8 +114,8 @@ impl<'a> TableText<'a> {
     }
 
     /// Overwrites some columns of one row that is there: for rows whose other columns could not be inserted (NOT NULL
-    /// without a default). Parameters: the values of the columns that are no key columns, in their order, the token where
-    /// rows carry it, the key.
+    /// without a default). Parameters: the values of the columns that are no key columns, in their order, the token
+    /// where rows carry it, the key.
     pub fn update_row(&self, columns: &[usize]) -> String {
         let mut assigned: Vec<String> = columns
             .iter()
@@ -162,7 +162,8 @@ impl<'a> TableText<'a> {
         format!("DELETE t FROM {from} t FORCE INDEX (PRIMARY) WHERE {}", self.predicate(rows))
     }
 
-    /// A plain insert into the side table. Parameters of a row: the key, the token, with side tokens 1 for a deleted key.
+    /// A plain insert into the side table. Parameters of a row: the key, the token, with side tokens 1 for a deleted
+    /// key.
     pub fn insert_side(&self, rows: usize) -> String {
         let mut names = self.key_list();
         let _ = write!(names, ", {}", ident(TOKEN_COLUMN));
@@ -219,8 +220,8 @@ impl<'a> TableText<'a> {
         }
     }
 
-    /// Forgets the side tokens of live rows that are older than a truncate: its own token decides for their keys from now
-    /// on. Parameter: the token.
+    /// Forgets the side tokens of live rows that are older than a truncate: its own token decides for their keys from
+    /// now on. Parameter: the token.
     pub fn truncate_side(&self) -> String {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         format!("DELETE FROM {} WHERE {mark} = 0 AND {token} < ?", self.side)
@@ -371,7 +372,8 @@ mod tests {
         let table = table(TokenStorage::Column, vec![0, 2], false);
         let text = TableText::new(&table);
         assert!(text.read_side(2, true).ends_with(
-            "FORCE INDEX (PRIMARY) WHERE (`id`, `price`) IN ((?,CAST(? AS DECIMAL(12,2))),(?,CAST(? AS DECIMAL(12,2)))) \
+            "FORCE INDEX (PRIMARY) WHERE (`id`, `price`) IN \
+             ((?,CAST(? AS DECIMAL(12,2))),(?,CAST(? AS DECIMAL(12,2)))) \
              FOR UPDATE"
         ));
         assert!(text.delete_rows(1).starts_with("DELETE t FROM `d``b`.`select` t FORCE INDEX (PRIMARY) WHERE"));

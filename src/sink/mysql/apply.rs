@@ -7,11 +7,11 @@
 //!
 //! # Why the re-check reads without locks
 //!
-//! Two writers of one key miss each other only if neither saw the other's row or tombstone, so only keys that had no row
-//! when they were read are checked again. Each writer checks between taking the table's lock and COMMIT, so the later
-//! one sees what the earlier one has committed, if every statement sees what is committed when it begins: that is READ
-//! COMMITTED, which `connect` sets. A locking read would wait here for a writer that waits for the table's lock: a
-//! deadlock in exactly the case that is to be cured.
+//! Two writers of one key miss each other only if neither saw the other's row or tombstone, so only keys that had no
+//! row when they were read are checked again. Each writer checks between taking the table's lock and COMMIT, so the
+//! later one sees what the earlier one has committed, if every statement sees what is committed when it begins: that
+//! is READ COMMITTED, which `connect` sets. A locking read would wait here for a writer that waits for the table's
+//! lock: a deadlock in exactly the case that is to be cured.
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Applied, Plan, TableOutcome};
@@ -75,8 +75,8 @@ impl MysqlSession {
         Ok(outcomes)
     }
 
-    /// Takes the table's lock and the truncate token that holds under it. A truncate of a table with side tokens is carried
-    /// out at once, because nobody else writes there until the end of the transaction.
+    /// Takes the table's lock and the truncate token that holds under it. A truncate of a table with side tokens is
+    /// carried out at once, because nobody else writes there until the end of the transaction.
     async fn lock(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
         let ours = work.truncate_to_apply();
         let truncate = bookkeep::lock_table(self, work.table().name(), ours).await?;
@@ -107,7 +107,7 @@ impl MysqlSession {
         if pending.is_empty() { Ok(()) } else { Err(Failure::new(Class::Transient, "contended", text)) }
     }
 
-    async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
+    pub(super) async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
         for index in entries {
             work.entries[*index].row = Stored::Absent;
             work.entries[*index].tombstone = None;
@@ -148,7 +148,11 @@ impl MysqlSession {
     }
 
     /// Writes winners of a table whose rows carry their tokens. Returns the entries that have to be read again.
-    async fn write_winners(&mut self, work: &mut Work<'_>, winners: &[usize]) -> Result<Vec<usize>, Failure> {
+    pub(super) async fn write_winners(
+        &mut self,
+        work: &mut Work<'_>,
+        winners: &[usize],
+    ) -> Result<Vec<usize>, Failure> {
         let there = |work: &Work<'_>, index: &usize| work.entries[*index].row != Stored::Absent;
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
@@ -252,7 +256,7 @@ impl MysqlSession {
     }
 
     /// Under the table's lock: what two writers did to one key without seeing each other, and the truncate.
-    async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
+    pub(super) async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
         let decided = work.truncate;
         self.lock(work).await?;
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {
@@ -353,8 +357,8 @@ impl MysqlSession {
         Ok(found)
     }
 
-    /// Runs a statement over some entries. Returns the entries of the statements that met a duplicate key: the server has
-    /// undone each of those as a whole.
+    /// Runs a statement over some entries. Returns the entries of the statements that met a duplicate key: the server
+    /// has undone each of those as a whole.
     async fn tell(
         &mut self,
         work: &Work<'_>,

@@ -107,21 +107,24 @@ impl<'p> Work<'p> {
             };
             work.positions.push(positions);
             for upsert in &group.rows {
-                work.push(Change::Upsert(number, upsert));
+                work.push(Change::Upsert(number, upsert))?;
             }
         }
         if table.delete != DeleteMode::Ignore {
-            plan.deletes.iter().for_each(|delete| work.push(Change::Delete(delete)));
+            plan.deletes.iter().try_for_each(|delete| work.push(Change::Delete(delete)))?;
         }
         Ok(work)
     }
 
-    fn push(&mut self, change: Change<'p>) {
+    fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
         let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
-        self.by_key.insert(key, self.entries.len());
+        if self.by_key.insert(key, self.entries.len()).is_some() {
+            return Err(named(self.table(), Failure::operator("plan", "a key occurs twice in one batch")));
+        }
         self.entries.push(entry);
+        Ok(())
     }
 
     pub(super) fn table(&self) -> &'p Table {
@@ -305,12 +308,11 @@ fn check(table: &Table) -> Result<(), Failure> {
     let shape = &table.shape;
     if let Some(unique) = shape.unique_keys.first() {
         let columns = unique.join(", ");
-        return refuse(
-            "second_unique_key",
-            format!(
-                "it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or make it a plain index"
-            ),
+        let text = format!(
+            "it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or \
+             make it a plain index"
         );
+        return refuse("second_unique_key", text);
     }
     let mut key: Vec<&str> = table.key.iter().map(|index| shape.columns[*index].name.as_str()).collect();
     let mut primary: Vec<&str> = shape.primary_key.iter().map(String::as_str).collect();
@@ -334,8 +336,8 @@ fn check(table: &Table) -> Result<(), Failure> {
 }
 
 /// Cuts items of given sizes into statements of ladder lengths, each below the placeholders and bytes that a statement
-/// may have. `pad` lets the last statement be longer than what is left, if at least a quarter of it is used: its last key
-/// is repeated then. `Err` holds the item that is too large alone.
+/// may have. `pad` lets the last statement be longer than what is left, if at least a quarter of it is used: its last
+/// key is repeated then. `Err` holds the item that is too large alone.
 pub(super) fn cut(
     bytes: &[usize],
     placeholders: usize,
@@ -363,4 +365,39 @@ pub(super) fn cut(
         from += used;
     }
     Ok(statements)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_cover_every_item_once_and_stay_below_the_limits() {
+        for (count, size, placeholders, pad) in
+            [(0, 10, 2, true), (1, 10, 2, true), (5000, 100, 16, false), (600, 40_000, 3, true), (300, 10, 900, true)]
+        {
+            let bytes = vec![size; count];
+            let statements = cut(&bytes, placeholders, pad, 16 << 20).expect("fits");
+            let mut at = 0;
+            for (range, rung) in statements {
+                assert_eq!(range.start, at);
+                at = range.end;
+                assert!(
+                    rung == range.len() || (pad && rung > range.len() && range.len() * 4 >= rung),
+                    "{range:?} {rung}"
+                );
+                assert!(rung * placeholders <= MAX_PLACEHOLDERS);
+                assert!(rung == 1 || rung * size <= STATEMENT_BYTES);
+            }
+            assert_eq!(at, count);
+        }
+        let lengths = |count, pad| -> Vec<usize> {
+            cut(&vec![10; count], 1, pad, 1 << 20).expect("fits").into_iter().map(|(_, rung)| rung).collect()
+        };
+        assert_eq!(lengths(300, true), [512]);
+        assert_eq!(lengths(67, false), [64, 1, 1, 1]);
+        assert_eq!(lengths(520, true), [512, 8]);
+        assert_eq!(cut(&[10, 1 << 20, 10], 1, true, 1 << 20), Err(1));
+        assert_eq!(cut(&[10, 5 << 20], 1, false, 16 << 20).expect("alone").len(), 2);
+    }
 }

@@ -118,6 +118,7 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
         }
         1153 => (Record, true, "a statement is larger than the server's max_allowed_packet"),
         1022 | 1062 | 1169 | 1586 | 1761 => (Record, false, "a unique key holds the value of another row already"),
+        1364 => (Record, false, "a column has no default and the event no value"),
         1048 | 1263 => (Record, false, "NULL for a column that does not allow it"),
         1264 | 1690 | 167 => (Record, false, "a number is out of the column's range"),
         1265 | 1292 | 1366 | 1367 | 1411 | 1441 => (Record, false, "a value cannot be converted to the column's type"),
@@ -156,8 +157,8 @@ fn remedy(number: u16) -> &'static str {
     }
 }
 
-/// The column of the table that a message names at its end: the value, if there is one, comes before. A name counts only
-/// if the table has it, so that text of a value is never taken for one.
+/// The column of the table that a message names at its end: the value, if there is one, comes before. A name counts
+/// only if the table has it, so that text of a value is never taken for one.
 fn named_column<'s>(message: &str, shape: &'s TableShape) -> Option<&'s str> {
     let (_, tail) = message.rsplit_once("for column ")?;
     let name = tail.rsplit_once(" at row ").map_or(tail, |(name, _)| name);

@@ -106,8 +106,8 @@ impl MysqlSink {
     }
 }
 
-/// Holds a lock named after the session for as long as it lives: a newcomer can tell by it that a connection id still is
-/// this session, although ids begin again when the server does. `None` where the server has no such locks (Galera).
+/// Holds a lock named after the session for as long as it lives: a newcomer can tell by it that a connection id still
+/// is this session, although ids begin again when the server does. `None` where the server has no such locks (Galera).
 async fn mark(session: &mut MysqlSession, id: i64, opened: i64) -> Option<String> {
     let name = lock_name(id, opened);
     let held = session.query("SELECT GET_LOCK(?, 0)", &[Value::from(name)]).await.ok()?;

@@ -49,8 +49,8 @@ impl MysqlSession {
         Ok(Some(shape))
     }
 
-    /// Database and table as the server writes them. `information_schema` compares without case; where the server's names
-    /// have a case, so has ours.
+    /// Database and table as the server writes them. `information_schema` compares without case; where the server's
+    /// names have a case, so has ours.
     async fn stored_name(&mut self, name: &TableName) -> Result<Option<(String, String)>, Failure> {
         let params = [Value::from(name.schema.as_deref()), Value::from(name.table.as_str())];
         let folds = self.server().folds_names;
@@ -67,7 +67,8 @@ impl MysqlSession {
                 return Err(Failure::operator(
                     "not_transactional",
                     format!(
-                        "table {shown} has the engine {engine:?}, which has no transactions; ALTER TABLE … ENGINE=InnoDB"
+                        "table {shown} has the engine {engine:?}, which has no transactions; \
+                         ALTER TABLE … ENGINE=InnoDB"
                     ),
                 ));
             }

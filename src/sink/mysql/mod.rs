@@ -1,7 +1,8 @@
 //! MySQL and MariaDB as destination.
 //!
 //! A session is one raw connection. A plan is applied by prepared multi-row statements of few fixed lengths
-//! ([`crate::core::dialect::mysql`]); measured, that is faster here than `LOAD DATA LOCAL`, which the driver lacks anyway.
+//! ([`crate::core::dialect::mysql`]); measured, that is faster here than `LOAD DATA LOCAL`, which the driver lacks
+//! anyway.
 
 mod apply;
 mod changes;

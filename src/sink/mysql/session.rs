@@ -66,14 +66,15 @@ impl MysqlSession {
         &self.server
     }
 
-    /// See [`crate::sink::Session::identity`]: `<connection id>/<microsecond of its opening>`, `None` where the server has
-    /// no named locks to prove it by.
+    /// See [`crate::sink::Session::identity`]: `<connection id>/<microsecond of its opening>`, `None` where the server
+    /// has no named locks to prove it by.
     pub fn identity(&self) -> Option<String> {
         self.server.identity.clone()
     }
 
-    /// See [`crate::sink::Session::end_other`]: kills the connection if it still is the one that the identity names, which
-    /// its named lock proves, and has our user and database. Waits up to 2 s until it is gone and says whether it is.
+    /// See [`crate::sink::Session::end_other`]: kills the connection if it still is the one that the identity names,
+    /// which its named lock proves, and has our user and database. Waits up to 2 s until it is gone and says whether
+    /// it is.
     pub async fn end_other(&mut self, identity: &str) -> Result<bool, Failure> {
         let parts = identity.split_once('/').map(|(id, opened)| (id.parse::<i64>(), opened.parse::<i64>()));
         let Some((Ok(id), Ok(opened))) = parts else {

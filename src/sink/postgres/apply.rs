@@ -14,7 +14,7 @@ use crate::sink::{Statements, bookkeep};
 use super::session::{Done, PostgresSession, encode_params, run};
 
 /// One table's part of the transaction.
-struct Part<'a> {
+pub(super) struct Part<'a> {
     plan: &'a TablePlan,
     sql: TableSql<'a>,
     /// The truncate token that the changes are compared with.
@@ -22,7 +22,12 @@ struct Part<'a> {
     outcome: TableOutcome,
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(plan: &'a TablePlan, repair: bool) -> Self {
+        let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
+        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, outcome }
+    }
+
     fn is_empty(&self) -> bool {
         self.plan.upserts.is_empty() && self.plan.deletes.is_empty()
     }
@@ -38,6 +43,16 @@ impl Part<'_> {
     /// The TRUNCATE of the batch, where the table takes deletes at all.
     fn own_truncate(&self) -> Option<Token> {
         self.plan.truncate.filter(|_| self.sql.takes_deletes())
+    }
+
+    /// Books lost events by what beat them; returns those that lost to their row. Another writer can have changed things
+    /// between the statements: never more than were lost.
+    fn lose(&mut self, lost: u64, truncated: u64, buried: u64) -> u64 {
+        let truncated = truncated.min(lost);
+        let buried = buried.min(lost - truncated);
+        self.outcome.superseded_by_truncate += truncated;
+        self.outcome.superseded_by_tombstone += buried;
+        lost - truncated - buried
     }
 }
 
@@ -76,13 +91,13 @@ impl PostgresSession {
     }
 
     async fn transaction(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        let part = |table_plan| Part {
-            plan: table_plan,
-            sql: TableSql::new(&table_plan.table, plan.repair),
-            truncate: None,
-            outcome: TableOutcome { superseded_in_batch: table_plan.collapsed, ..TableOutcome::default() },
-        };
-        let mut parts: Vec<Part<'_>> = plan.tables.iter().map(part).collect();
+        let parts = self.open(plan).await?;
+        self.close(plan, parts).await
+    }
+
+    /// The first part of the transaction: stages, compare-and-swap, changes.
+    pub(super) async fn open<'a>(&mut self, plan: &'a Plan) -> Result<Vec<Part<'a>>, Failure> {
+        let mut parts: Vec<Part<'a>> = plan.tables.iter().map(|table| Part::new(table, plan.repair)).collect();
         for part in parts.iter().filter(|part| !part.is_empty()) {
             self.make_stage(&part.plan.table, &part.sql).await.map_err(|failure| located(failure, part))?;
         }
@@ -95,6 +110,11 @@ impl PostgresSession {
         for part in &mut parts {
             self.change(part).await.map_err(|failure| located(failure, part))?;
         }
+        Ok(parts)
+    }
+
+    /// The second part: the tables' short locks with the re-check, the rest of the bookkeeping, COMMIT.
+    pub(super) async fn close(&mut self, plan: &Plan, mut parts: Vec<Part<'_>>) -> Result<Applied, Failure> {
         for part in &mut parts {
             self.recheck(part).await.map_err(|failure| located(failure, part))?;
         }
@@ -184,16 +204,15 @@ impl PostgresSession {
         }
         let done = self.run_steps(steps).await?;
         let upserted: u64 = done[..groups].iter().map(|done| done.affected).sum();
-        let mut rest = done[groups..].iter();
         let (mut deleted, mut delta) = (0, 0);
-        if let (false, Some(gone), Some(buried)) = (part.plan.deletes.is_empty(), rest.next(), rest.next()) {
+        let mut rest = &done[groups..];
+        if let (false, [gone, buried, behind @ ..]) = (part.plan.deletes.is_empty(), rest) {
             // A tombstone that was written or raised counts once, with or without a row; so does a row without one.
             deleted = buried.count(0) + gone.count(1);
             delta += buried.count(1) as i64;
+            rest = behind;
         }
-        if let Some(exhumed) = rest.next() {
-            delta -= exhumed.affected as i64;
-        }
+        delta -= rest.iter().map(|exhumed| exhumed.affected as i64).sum::<i64>();
         part.outcome.tombstones_delta += delta;
         self.account(part, false, part.plan.upsert_count() as u64, upserted).await?;
         self.account(part, true, part.plan.deletes.len() as u64, deleted).await
@@ -201,11 +220,7 @@ impl PostgresSession {
 
     /// Changes of a table whose tokens are in the side table: the side rows decide, then the winners' rows follow.
     async fn change_by_side(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
-        let mut steps = vec![
-            Step::plain(part.sql.side_deleted()),
-            Step::new(part.sql.side_win(), [bytes(part.truncate)]),
-            Step::plain(part.sql.side_deleted()),
-        ];
+        let mut steps = vec![Step::new(part.sql.side_win(), [bytes(part.truncate)])];
         for (group, op) in part.plan.upserts.iter().zip(1_i64..) {
             steps.push(Step::new(part.sql.side_upsert(&group.columns), [Value::Int(op)]));
         }
@@ -213,9 +228,9 @@ impl PostgresSession {
             steps.extend(part.sql.side_delete().map(Step::plain));
         }
         let done = self.run_steps(steps).await?;
-        part.outcome.tombstones_delta += done[2].count(0) as i64 - done[0].count(0) as i64;
+        part.outcome.tombstones_delta += done[0].count(1) as i64 - done[0].count(2) as i64;
         let staged = part.plan.upsert_count() + part.plan.deletes.len();
-        self.account_side(part, staged as u64, done[1].affected).await
+        self.account_side(part, staged as u64, done[0].count(0)).await
     }
 
     async fn account_side(&mut self, part: &mut Part<'_>, staged: u64, applied: u64) -> Result<(), Failure> {
@@ -301,18 +316,6 @@ impl PostgresSession {
         let all = join_all(ready.iter().map(|(statement, params)| run(client, statement, params))).await;
         let done: Result<Vec<Done>, tokio_postgres::Error> = all.into_iter().collect();
         done.map_err(|error| self.failed(&error))
-    }
-}
-
-impl Part<'_> {
-    /// Books lost events by what beat them; returns those that lost to their row. Another writer can have changed things
-    /// between the statements: never more than were lost.
-    fn lose(&mut self, lost: u64, truncated: u64, buried: u64) -> u64 {
-        let truncated = truncated.min(lost);
-        let buried = buried.min(lost - truncated);
-        self.outcome.superseded_by_truncate += truncated;
-        self.outcome.superseded_by_tombstone += buried;
-        lost - truncated - buried
     }
 }
 

@@ -23,8 +23,10 @@ impl PostgresSession {
         if !matches!(kind.as_text(), Some("r" | "p")) {
             return Err(Failure::operator("relation", format!("{name} is not a table: rows can only go into tables")));
         }
-        let columns = self.query(include_str!("../../../sql/postgres/describe_columns.sql"), &[oid.clone()]).await?;
-        let keys = self.query(include_str!("../../../sql/postgres/describe_keys.sql"), &[oid.clone()]).await?;
+        let columns =
+            self.query(include_str!("../../../sql/postgres/describe_columns.sql"), std::slice::from_ref(oid)).await?;
+        let keys =
+            self.query(include_str!("../../../sql/postgres/describe_keys.sql"), std::slice::from_ref(oid)).await?;
         let columns: Vec<Column> = columns.iter().filter_map(|row| column_of(row)).collect();
         let has = |column: &str| columns.iter().any(|known| known.name == column);
         let (has_token, has_deleted) = (has(TOKEN_COLUMN), has(DELETED_COLUMN));

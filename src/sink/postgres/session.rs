@@ -25,7 +25,7 @@ const STATEMENTS_MAX: usize = 1024;
 
 /// A session with a connection of its own.
 pub struct PostgresSession {
-    pub(super) client: ClientWrapper,
+    pub(super) client: Box<ClientWrapper>,
     identity: Option<String>,
     statements: HashMap<String, Statement>,
     /// Ids of the tables that have a stage here.
@@ -42,7 +42,13 @@ impl fmt::Debug for PostgresSession {
 
 impl PostgresSession {
     pub(super) fn new(client: ClientWrapper) -> Self {
-        Self { client, identity: None, statements: HashMap::new(), stages: HashSet::new(), failed: false }
+        Self {
+            client: Box::new(client),
+            identity: None,
+            statements: HashMap::new(),
+            stages: HashSet::new(),
+            failed: false,
+        }
     }
 
     pub(super) fn set_identity(&mut self, identity: String) {

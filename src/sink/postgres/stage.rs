@@ -97,10 +97,11 @@ impl PostgresSession {
     }
 }
 
-/// Index of the column that the context of a COPY error names: `COPY lw_stage_1, line 2, column c3`.
+/// Index of the column that the context of a COPY error names in its last line: `COPY lw_stage_1, line 2, column c3`. Lines
+/// before it can hold values.
 fn stage_column(context: &str) -> Option<usize> {
-    let name = context.lines().next()?.rsplit_once(", column c")?.1;
-    name.split(':').next()?.parse().ok()
+    let place = context.lines().last()?.strip_prefix("COPY lw_stage_")?;
+    place.rsplit_once(", column c")?.1.parse().ok()
 }
 
 /// Writes the rows of a plan's table in the order of the stage's columns.
@@ -185,7 +186,8 @@ mod tests {
     #[test]
     fn the_context_of_a_copy_error_names_the_column() {
         assert_eq!(stage_column("COPY lw_stage_1, line 2, column c13"), Some(13));
-        assert_eq!(stage_column("COPY lw_stage_1, line 2, column c3: \"secret, column c5\"\nmore"), None);
+        assert_eq!(stage_column("JSON data, line 1: , column c5\nCOPY lw_stage_1, line 2, column c3"), Some(3));
+        assert_eq!(stage_column("COPY lw_stage_1, line 2, column c3: \"secret\""), None);
         assert_eq!(stage_column("COPY lw_stage_1, line 2, column token"), None);
         assert_eq!(stage_column("SQL function"), None);
     }

@@ -252,8 +252,10 @@ impl ClientContext for Context {
         tracing::debug!(target: "librdkafka", %error, "{text}");
         if let Some(code) = error.rdkafka_error_code() {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            // The cause is reported first; that all brokers are down then is only its consequence.
-            if code != RDKafkaErrorCode::AllBrokersDown || last.is_none() {
+            // The cause is reported first; that connections fail and all brokers are down then are its consequences.
+            let consequence =
+                matches!(code, RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure);
+            if !consequence || last.is_none() {
                 *last = Some((code, text));
             }
         }

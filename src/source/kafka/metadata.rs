@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::core::failure::{Class, Failure};
@@ -16,8 +17,8 @@ use super::selection::{Selection, check_name};
 use super::topic_id::topic_ids;
 use crate::source::{LogRange, NO_INCARNATION, TopicInfo};
 
-/// Longest wait for an answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Waits for an answer, one after the other: the first is short, so that wrong credentials are told soon.
+const TIMEOUTS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
 
 /// Asks. Its calls block: from async code they run on a thread for blocking work.
 pub(super) struct Metadata {
@@ -33,7 +34,7 @@ impl Metadata {
 
     /// The topics of a selection with their identities. A named topic that is not there is a failure.
     pub(super) fn topics(&self, selection: &Selection) -> Result<Vec<TopicInfo>, Failure> {
-        let found = self.partitions(selection)?;
+        let (found, broker) = self.partitions(selection)?;
         let missing: Vec<String> = selection.names().into_iter().filter(|name| !found.contains_key(name)).collect();
         if !missing.is_empty() {
             let message = format!(
@@ -43,7 +44,7 @@ impl Metadata {
             return Err(Failure::operator("kafka topics", message));
         }
         let names: Vec<String> = found.keys().cloned().collect();
-        let ids = self.topic_ids(&names)?;
+        let ids = self.topic_ids(&names, broker)?;
         let info = |(name, partitions): (String, i32)| TopicInfo {
             incarnation: ids.get(&name).map_or(NO_INCARNATION, String::as_str).into(),
             topic: name.into(),
@@ -54,27 +55,28 @@ impl Metadata {
 
     /// Names of the topics that a selection selects now.
     pub(super) fn names(&self, selection: &Selection) -> Result<BTreeSet<String>, Failure> {
-        Ok(self.partitions(selection)?.into_keys().collect())
+        Ok(self.partitions(selection)?.0.into_keys().collect())
     }
 
-    /// Numbers of partitions by topic. Topics that do not exist are left out.
-    fn partitions(&self, selection: &Selection) -> Result<BTreeMap<String, i32>, Failure> {
+    /// Numbers of partitions by topic, and a broker that answers. Topics that do not exist are left out.
+    fn partitions(&self, selection: &Selection) -> Result<(BTreeMap<String, i32>, i32), Failure> {
         let mut found = BTreeMap::new();
+        let mut broker = -1;
         if selection.is_open() {
-            self.list(None, &mut found)?;
+            broker = self.list(None, &mut found)?;
             found.retain(|name, _| selection.selects(name));
         }
         for name in selection.names() {
             if !found.contains_key(&name) {
-                self.list(Some(&name), &mut found)?;
+                broker = self.list(Some(&name), &mut found)?;
             }
         }
-        Ok(found)
+        Ok((found, broker))
     }
 
-    fn list(&self, topic: Option<&str>, found: &mut BTreeMap<String, i32>) -> Result<(), Failure> {
+    fn list(&self, topic: Option<&str>, found: &mut BTreeMap<String, i32>) -> Result<i32, Failure> {
         let what = topic.map_or("listing the topics".to_owned(), |topic| format!("asking for topic {topic}"));
-        let metadata = self.ask(&what, |client| client.fetch_metadata(topic, TIMEOUT))?;
+        let metadata = self.ask(&what, |client, timeout| client.fetch_metadata(topic, timeout))?;
         for topic in metadata.topics() {
             match topic.error().map(RDKafkaErrorCode::from) {
                 None => {
@@ -84,13 +86,13 @@ impl Metadata {
                 Some(code) => return Err(failure_of(code, format!("topic {}: {code}", topic.name()))),
             }
         }
-        Ok(())
+        Ok(metadata.brokers().first().map_or(-1, MetadataBroker::id))
     }
 
-    fn topic_ids(&self, names: &[String]) -> Result<BTreeMap<String, String>, Failure> {
-        let answer = self.ask("asking for topic ids", |client| {
+    fn topic_ids(&self, names: &[String], broker: i32) -> Result<BTreeMap<String, String>, Failure> {
+        let answer = self.ask("asking for topic ids", |client, timeout| {
             // SAFETY: `client` lives until this closure has returned.
-            let ids = unsafe { topic_ids(client.client().native_ptr(), names, TIMEOUT) };
+            let ids = unsafe { topic_ids(client.client().native_ptr(), names, broker, timeout) };
             ids.map_err(KafkaError::MetadataFetch)
         });
         match answer {
@@ -135,9 +137,6 @@ impl Metadata {
         partitions: &[TopicPartition],
         wanted: Offset,
     ) -> Result<BTreeMap<TopicPartition, Offset>, Failure> {
-        if partitions.is_empty() {
-            return Ok(BTreeMap::new());
-        }
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for at in partitions {
             check_name(&at.topic)?;
@@ -146,7 +145,12 @@ impl Metadata {
                 set.map_err(|error| self.settings.failure(&at.to_string(), &error))?;
             }
         }
-        let answer = self.ask("asking for offsets", |client| client.offsets_for_times(list.clone(), TIMEOUT))?;
+        let what = match partitions {
+            [one] => format!("asking for offsets of {one}"),
+            [first, rest @ ..] => format!("asking for offsets of {first} and {} more", rest.len()),
+            [] => return Ok(BTreeMap::new()),
+        };
+        let answer = self.ask(&what, |client, timeout| client.offsets_for_times(list.clone(), timeout))?;
         let mut found = BTreeMap::new();
         for element in answer.elements() {
             let at = TopicPartition::new(element.topic(), element.partition());
@@ -156,26 +160,35 @@ impl Metadata {
         Ok(found)
     }
 
-    /// Runs a request. If it fails, what the client reported in the meantime says more than "timed out".
+    /// Runs a request. If it fails, what the client reported in the meantime says more than "timed out", and wrong
+    /// credentials are not waited for any longer.
     fn ask<T>(
         &self,
         what: &str,
-        request: impl FnOnce(&BaseConsumer<Context>) -> Result<T, KafkaError>,
+        request: impl Fn(&BaseConsumer<Context>, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, Failure> {
         let client = self.client()?;
-        let answer = request(&client);
-        // Nobody polls this client, so its logs and errors are taken here.
-        while client.poll(Duration::ZERO).is_some() {}
-        let reported = client.context().take_last_error();
-        let error = match answer {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let failure = self.settings.failure(what, &error);
-        match reported {
-            Some((code, text)) if failure.class == Class::Transient => Err(failure_of(code, text).context(what)),
-            _ => Err(failure),
+        let mut last = None;
+        for timeout in TIMEOUTS {
+            let answer = request(&client, timeout);
+            // Nobody polls this client, so its logs and errors are taken here.
+            let patience = Duration::from_millis(if answer.is_ok() { 1 } else { 20 });
+            while client.poll(patience).is_some() {}
+            let reported = client.context().take_last_error();
+            let error = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let mut failure = self.settings.failure(what, &error);
+            if let Some((code, text)) = reported.filter(|_| failure.class == Class::Transient) {
+                failure = failure_of(code, text).context(what);
+            }
+            if failure.class != Class::Transient {
+                return Err(failure);
+            }
+            last = Some(failure);
         }
+        Err(last.unwrap_or_else(|| failure_of(RDKafkaErrorCode::OperationTimedOut, what)))
     }
 
     fn client(&self) -> Result<Arc<BaseConsumer<Context>>, Failure> {

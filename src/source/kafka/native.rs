@@ -97,24 +97,28 @@ impl Native {
         })
     }
 
-    /// Answers [`Polled::Assign`]: takes these partitions, each at its offset, in addition to those held.
+    /// Answers [`Polled::Assign`]: takes these partitions, each at its offset, in addition to those held (in place of those
+    /// held, if the assignor is an eager one, which takes everything away before).
     pub(super) fn assign(&self, partitions: &[(TopicPartition, Offset)]) -> KafkaResult<()> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for (at, offset) in partitions {
             list.add_partition(&at.topic, at.partition).set_offset(*offset)?;
         }
-        match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
-            _ => self.consumer.assign(&list),
-        }
+        if self.cooperative() { self.consumer.incremental_assign(&list) } else { self.consumer.assign(&list) }
     }
 
     /// Answers [`Polled::Revoke`]: lets these partitions go (all, if the assignor is an eager one).
     pub(super) fn unassign(&self, partitions: &[TopicPartition]) -> KafkaResult<()> {
-        match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&list_of(partitions)),
-            _ => self.consumer.unassign(),
+        if self.cooperative() {
+            self.consumer.incremental_unassign(&list_of(partitions))
+        } else {
+            self.consumer.unassign()
         }
+    }
+
+    /// Whether assignments add to what is held, instead of replacing it.
+    pub(super) fn cooperative(&self) -> bool {
+        matches!(self.consumer.rebalance_protocol(), RebalanceProtocol::Cooperative)
     }
 
     /// Whether the partitions of the present `Revoke` belong to someone else already.
@@ -127,7 +131,8 @@ impl Native {
         self.consumer.subscribe(&topics.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Moves a partition and throws away what was fetched of it. Fails until the partition's fetcher has started.
+    /// Moves a partition and throws away what was fetched of it. Fails until the partition's fetcher has started, and after
+    /// the fetcher has given up (out of range).
     pub(super) fn seek(&self, at: &TopicPartition, offset: i64) -> KafkaResult<()> {
         self.consumer.seek(&at.topic, at.partition, Offset::Offset(offset), Duration::from_millis(500))
     }

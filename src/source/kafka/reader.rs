@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::Offset;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 
 use crate::core::failure::Failure;
@@ -53,6 +54,8 @@ pub(super) struct Reader<'a> {
     names: HashSet<Arc<str>>,
     last: TopicPartition,
     starts: HashMap<TopicPartition, Start>,
+    /// Partitions whose fetcher has given up, so that they cannot be sought.
+    pub(super) given_up: HashSet<TopicPartition>,
     blocked_since: Option<Instant>,
     pub(super) paused: bool,
     warned: HashMap<(i32, Option<TopicPartition>), Instant>,
@@ -86,6 +89,7 @@ impl<'a> Reader<'a> {
             names: HashSet::new(),
             last: TopicPartition::new("", -1),
             starts: HashMap::new(),
+            given_up: HashSet::new(),
             blocked_since: None,
             paused: false,
             warned: HashMap::new(),
@@ -236,8 +240,14 @@ impl<'a> Reader<'a> {
             if !self.delivery.holds(&at) {
                 continue;
             }
-            match self.native.seek(&at, start.offset) {
+            let moved = if self.given_up.contains(&at) {
+                self.take_again(&at, start.offset)
+            } else {
+                self.native.seek(&at, start.offset)
+            };
+            match moved {
                 Ok(()) => {
+                    self.given_up.remove(&at);
                     self.delivery.start(&at, start.offset, start.generation);
                     if !self.paused && !self.delivery.reached(&at) {
                         self.check("resuming", self.native.resume(std::slice::from_ref(&at)))?;
@@ -253,6 +263,19 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Assigns a partition once more, because only that starts a fetcher that has given up. Pauses survive it.
+    fn take_again(&self, at: &TopicPartition, offset: i64) -> KafkaResult<()> {
+        if self.native.cooperative() {
+            self.native.unassign(std::slice::from_ref(at))?;
+            return self.native.assign(&[(at.clone(), Offset::Offset(offset))]);
+        }
+        let place = |(held, next): (TopicPartition, Option<i64>)| {
+            let next = if held == *at { Some(offset) } else { next };
+            (held, next.map_or(Offset::End, Offset::Offset))
+        };
+        self.native.assign(&self.delivery.positions().into_iter().map(place).collect::<Vec<_>>())
     }
 
     /// Lets nothing of a partition pass and stops fetching it. If it cannot be paused (the client may be closing), it is
@@ -308,6 +331,7 @@ impl<'a> Reader<'a> {
             return Err(failure.into());
         }
         // Parked partitions have no place that could be lost.
+        self.given_up.insert(at.clone());
         let runs = self.delivery.passes(at) || self.starts.remove(at).is_some();
         self.silence(at);
         if runs {
@@ -325,7 +349,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn check(&self, what: &str, result: rdkafka::error::KafkaResult<()>) -> Result<(), End> {
+    fn check(&self, what: &str, result: KafkaResult<()>) -> Result<(), End> {
         result.map_err(|error| {
             let text = self.native.context().redact(&error.to_string());
             Failure::operator("kafka client", format!("{what}: {text}")).into()

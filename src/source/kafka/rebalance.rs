@@ -29,7 +29,7 @@ impl Reader<'_> {
         }
         let given: Vec<_> = partitions.into_iter().map(|at| (at, next_generation())).collect();
         let answer = self.ask_for_starts(&given);
-        let mut parked = Vec::new();
+        let (mut parked, mut running) = (Vec::new(), Vec::new());
         let mut list = Vec::new();
         for (at, generation) in &given {
             let start = match answer.get(at) {
@@ -38,11 +38,13 @@ impl Reader<'_> {
             };
             list.push((at.clone(), start.map_or(Offset::End, |(offset, _)| Offset::Offset(offset))));
             self.delivery.insert(at, start, None);
-            if start.is_none() || self.paused {
-                parked.push(at.clone());
-            }
+            self.given_up.remove(at);
+            let stands = start.is_none() || self.paused;
+            if stands { &mut parked } else { &mut running }.push(at.clone());
         }
         self.done("taking partitions", self.native.assign(&list))?;
+        // A partition that was paused when it was taken away is still paused when it comes back (seen).
+        self.done("resuming partitions", self.native.resume(&running))?;
         self.done("pausing partitions", self.native.pause(&parked))
     }
 

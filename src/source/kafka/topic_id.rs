@@ -13,13 +13,15 @@ use rdkafka_sys as sys;
 
 use super::native::text_of;
 
-/// Ids (base64, as Kafka's tools print them) of topics by name. A topic without an id (old brokers, mock clusters) is left out.
+/// Ids (base64, as Kafka's tools print them) of topics by name, asked of one broker: any can answer, and waiting for the
+/// controller, as librdkafka does by itself, takes for ever on a mock cluster. A topic without an id (old brokers, mock clusters) is left out.
 ///
 /// # Safety
 /// `client` is a living client and stays so until this returns.
 pub(super) unsafe fn topic_ids(
     client: *mut sys::rd_kafka_t,
     topics: &[String],
+    broker: i32,
     timeout: Duration,
 ) -> Result<BTreeMap<String, String>, RDKafkaErrorCode> {
     let names: Vec<CString> = topics.iter().filter_map(|topic| CString::new(topic.as_str()).ok()).collect();
@@ -37,9 +39,13 @@ pub(super) unsafe fn topic_ids(
         let options = Guard(options, sys::rd_kafka_AdminOptions_destroy);
         let millis = c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX);
         let mut text = [0 as c_char; 256];
-        let set = sys::rd_kafka_AdminOptions_set_request_timeout(options.0, millis, text.as_mut_ptr(), text.len());
-        if set != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(set.into());
+        for set in [
+            sys::rd_kafka_AdminOptions_set_request_timeout(options.0, millis, text.as_mut_ptr(), text.len()),
+            sys::rd_kafka_AdminOptions_set_broker(options.0, broker, text.as_mut_ptr(), text.len()),
+        ] {
+            if set != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return Err(set.into());
+            }
         }
         let queue = Guard(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy);
         sys::rd_kafka_DescribeTopics(client, collection.0, options.0, queue.0);

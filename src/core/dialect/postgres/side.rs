@@ -9,29 +9,26 @@ use crate::core::table::DeleteMode;
 use super::{MINE, OP_DELETE, PARAMETER, TRUNCATE, TableSql, beyond_truncate, older};
 
 impl TableSql<'_> {
-    /// Writes the side rows of events that beat them. `$1` truncate token. Affected rows are the winners.
+    /// Writes the side rows of events that beat them. `$1` truncate token. Returns three numbers: winners, keys that are
+    /// deleted now and were not before, keys that were deleted before and are not now.
+    ///
+    /// `deleted_at` is the time since when a key is deleted, or live again: it changes only when the mark does.
     pub fn side_win(&self) -> String {
         let (side, stage, token, deleted) = (&self.side, &self.stage, &self.token, &self.deleted);
         let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
         format!(
-            "insert into {side} as m ({key_list}, {token}, {deleted})\n\
-             select {key}s.token, s.op = {OP_DELETE} from {stage} s where {}\n\
-             on conflict ({key_list}) do update set {token} = excluded.{token}, {deleted} = excluded.{deleted}, \
-             deleted_at = now()\nwhere {}",
+            "with won as (\n    insert into {side} as m ({key_list}, {token}, {deleted})\n    \
+             select {key}s.token, s.op = {OP_DELETE} from {stage} s where {} order by {order}\n    \
+             on conflict ({key_list}) do update set {token} = excluded.{token}, {deleted} = excluded.{deleted}, deleted_at = \
+             case when m.{deleted} = excluded.{deleted} then m.deleted_at else now() end\n    where {}\n    \
+             returning m.{deleted} as is_dead, m.xmax = 0 as is_new, m.deleted_at = now() as turned)\n\
+             select count(*), count(*) filter (where is_dead and (is_new or turned)), \
+             count(*) filter (where not is_dead and not is_new and turned) from won",
             beyond_truncate(),
             older(&format!("m.{token}"), self.below, &format!("excluded.{token}")),
             key_list = self.key_list(),
-        )
-    }
-
-    /// Number of the batch's keys that are deleted. `$1` is 1.
-    pub fn side_deleted(&self) -> String {
-        format!(
-            "select count(*) from {} s where {PARAMETER} and exists (select 1 from {} m where {} and m.{})",
-            self.stage,
-            self.side,
-            self.is_staged("m"),
-            self.deleted
+            // One order of locks for all writers, over upserts and deletes.
+            order = key.trim_end_matches(", "),
         )
     }
 
