@@ -331,6 +331,9 @@ impl Runner {
             Class::Fenced => tracing::info!(lane = self.number, error = %failure, "fenced"),
             _ => tracing::warn!(lane = self.number, error = %failure, class = ?failure.class, doing, "trying again"),
         }
+        if failure.class == Class::Operator {
+            self.shared.progress.needs_operator(Some(failure.clone()));
+        }
         if failure.class != Class::Fenced {
             self.shared.progress.sink_trouble(Some(failure.to_string()));
         }

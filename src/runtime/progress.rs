@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::core::failure::Failure;
 use crate::core::plan::{Advance, Counts, TableOutcome};
 use crate::core::record::TopicPartition;
 
@@ -55,6 +56,7 @@ struct Inner {
     counts: Counts,
     guards: Guards,
     sink_trouble: Option<String>,
+    needs_operator: Option<Failure>,
     source_trouble: Option<String>,
 }
 
@@ -108,6 +110,7 @@ impl Progress {
     pub fn committed<'a>(&self, advances: &[Advance], tables: impl Iterator<Item = (String, &'a TableOutcome)>) {
         let mut inner = self.inner();
         inner.sink_trouble = None;
+        inner.needs_operator = None;
         for advance in advances {
             add_counts(&mut inner.counts, &advance.counts);
             if let Some(partition) = inner.partitions.get_mut(&advance.at) {
@@ -131,6 +134,16 @@ impl Progress {
     /// The destination does not work, or works again.
     pub fn sink_trouble(&self, what: Option<String>) {
         self.inner().sink_trouble = what;
+    }
+
+    /// The destination refused in a way that only a person can mend.
+    pub fn needs_operator(&self, failure: Option<Failure>) {
+        self.inner().needs_operator = failure;
+    }
+
+    /// What only a person can mend, if there is something.
+    pub fn operator_failure(&self) -> Option<Failure> {
+        self.inner().needs_operator.clone()
     }
 
     /// The source does not work, or works again.

@@ -366,6 +366,10 @@ impl Supervisor {
     /// Whether every partition has reached its end, here or in another process of the group.
     async fn caught_up(&mut self) -> Result<bool, Failure> {
         let Some(targets) = &self.targets else { return Ok(false) };
+        // A service waits for the operator; a bounded run would wait for ever.
+        if let Some(failure) = self.shared.progress.operator_failure() {
+            return Err(failure);
+        }
         let own = self.shared.progress.partitions();
         let behind = |at: &TopicPartition, end: i64| match own.get(at) {
             Some(partition) => partition.next < end && !matches!(partition.state, PartitionState::Halted(_)),
