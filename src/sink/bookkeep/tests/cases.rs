@@ -404,9 +404,10 @@ pub(super) async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Da
     let dialect = session.dialect();
     let field = |name: &str, kind| Field { name: name.into(), kind, optional: false };
     let spec = TableSpec {
-        name: TableName::new(None, "t"),
-        fields: vec![field("code", WireType::Text), field("id", WireType::Int { bits: 32 })],
-        key: vec!["id".into(), "code".into()],
+        name: TableName::new(None, "t'$lastword$\"`"),
+        // `found` is a variable of PL/pgSQL.
+        fields: vec![field("found", WireType::Text), field("id", WireType::Int { bits: 32 })],
+        key: vec!["id".into(), "found".into()],
         contract: Contract::FinalState,
         delete: DeleteMode::Hard,
         token_storage: TokenStorage::Column,
@@ -424,12 +425,20 @@ pub(super) async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Da
         single_writer: false,
         order_by: Vec::new(),
     };
-    session.execute(&ddl::side_table(dialect, &table), &[]).await.expect("side table");
+    for _ in 0..2 {
+        session.execute(&ddl::side_table(dialect, &table), &[]).await.expect("side table");
+    }
+    if dialect == Dialect::Postgres {
+        let text = "select count(*) from pg_attribute a join pg_collation c on c.oid = a.attcollation \
+                    where attrelid = $1::text::regclass and c.collname = 'C' and attnotnull";
+        let side = Value::from(dialect.bookkeeping(&table.side_name()));
+        assert_eq!(session.query(text, &[side]).await.expect("collation"), [[Value::Int(1)]]);
+    }
     let token = |number| TokenWriter::new(1, 1).number(number).finish();
     let places = [dialect.table(table.name()), dialect.bookkeeping(&table.side_name())];
     for (place, id, number) in [(0, 1, 5), (1, 2, 6), (0, 3, 7), (1, 3, 8), (0, 4, 9), (1, 4, 3)] {
         let marks: Vec<String> = (1..=3).map(|number| dialect.placeholder(number)).collect();
-        let columns = ["id", "code", "_lastword_token"].map(|name| dialect.ident(name)).join(", ");
+        let columns = ["id", "found", "_lastword_token"].map(|name| dialect.ident(name)).join(", ");
         let text = format!("insert into {} ({columns}) values ({})", places[place], marks.join(", "));
         let params = [Value::from(id), Value::from("k"), Value::bytes(token(number).as_bytes())];
         session.execute(&text, &params).await.expect("insert");
