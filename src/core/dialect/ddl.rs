@@ -104,7 +104,8 @@ fn token_type(dialect: Dialect) -> String {
 
 /// The statements that add lastword's columns to a table that exists; none if it has them.
 pub fn add_own_columns(dialect: Dialect, shape: &TableShape, spec: &TableSpec) -> Vec<String> {
-    if spec.contract == Contract::ChangeLog {
+    // With side tokens the table is not touched, not even for the mark of soft deletes: that is checked where it is met.
+    if spec.contract == Contract::ChangeLog || spec.token_storage == TokenStorage::Side {
         return Vec::new();
     }
     let columns = own_columns(dialect, spec, shape.has_token, shape.has_deleted);
