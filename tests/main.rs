@@ -1,1 +1,7 @@
+//! Everything that is tested from outside, in one program.
+//!
+//! Tests that need a service live in modules named `on_services`; `tests/run --fast` leaves them out. They share servers, so
+//! each has a database, topics and a pipeline of its own.
 
+mod captures_suite;
+mod support;

@@ -1,0 +1,1 @@
+//! Worse deliveries and other cuts.
