@@ -4,4 +4,5 @@
 //! each has a database, topics and a pipeline of its own.
 
 mod captures_suite;
+mod cli_suite;
 mod support;

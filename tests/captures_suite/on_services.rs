@@ -2,8 +2,8 @@
 
 use lastword::core::dialect::Dialect;
 
-use super::converges;
 use super::stage::{Form, From};
+use super::{converges, deliveries};
 
 /// One test for each connector, form, destination and source.
 macro_rules! combinations {
@@ -36,4 +36,34 @@ combinations! {
     mariadb_plain_from_kafka_into_postgres: "mariadb", Plain, Postgres, Kafka;
     mariadb_plain_from_kafka_into_mariadb: "mariadb", Plain, Mysql, Kafka;
     mariadb_plain_from_kafka_into_sqlite: "mariadb", Plain, Sqlite, Kafka;
+}
+
+#[test]
+fn a_worse_delivery_into_postgres() {
+    deliveries::survives_a_worse_delivery(Dialect::Postgres, From::Kafka);
+}
+
+#[test]
+fn a_worse_delivery_into_mariadb() {
+    deliveries::survives_a_worse_delivery(Dialect::Mysql, From::Kafka);
+}
+
+#[test]
+fn cuts_do_not_matter_in_postgres() {
+    deliveries::cuts_do_not_matter(Dialect::Postgres);
+}
+
+#[test]
+fn cuts_do_not_matter_in_mariadb() {
+    deliveries::cuts_do_not_matter(Dialect::Mysql);
+}
+
+#[test]
+fn replay_changes_nothing_in_postgres() {
+    deliveries::replay_changes_nothing(Dialect::Postgres, From::Kafka);
+}
+
+#[test]
+fn replay_changes_nothing_in_mariadb() {
+    deliveries::replay_changes_nothing(Dialect::Mysql, From::Kafka);
 }

@@ -161,7 +161,9 @@ impl Stage {
         let kinds = &self.kinds[&(expected.schema.clone(), expected.table.clone())];
         let mut selected = Vec::new();
         for column in &expected.columns {
-            let Some(native) = columns.get(column) else { return Some(format!("{name}: there is no column {column:?}")) };
+            let Some(native) = columns.get(column) else {
+                return Some(format!("{name}: there is no column {column:?}"));
+            };
             selected.push(self.database.as_text(column, native));
         }
         let found = self.database.texts(&format!("select {} from {}", selected.join(", "), dialect.table(&name)));

@@ -7,6 +7,7 @@ use lastword::config::checked::SinkConfig;
 use lastword::config::secret::Secret;
 use lastword::core::dialect::Dialect;
 use lastword::core::failure::Failure;
+use lastword::core::table::TableName;
 use lastword::core::value::Value;
 use lastword::sink::{Sink, Statements};
 
@@ -70,6 +71,20 @@ impl Database {
     /// Name of the database on its server.
     pub fn name(&self) -> &str {
         self.admin.as_ref().map_or("main", |(_, name)| name)
+    }
+
+    /// The schema that made-up events name, so that their tables are this test's own.
+    pub fn home(&self) -> &str {
+        match self.dialect {
+            Dialect::Postgres => "public",
+            Dialect::Mysql => self.name(),
+            Dialect::Sqlite => "main",
+        }
+    }
+
+    /// The quoted name of a table of [`home`](Self::home).
+    pub fn table(&self, table: &str) -> String {
+        self.dialect.table(&TableName::new(Some(self.home()), table))
     }
 
     /// The `[sink]` section.
@@ -145,9 +160,7 @@ impl Database {
         };
         let ident = |name: &str| self.dialect.ident(name);
         let named = |row: Vec<Option<String>>| match &row[..] {
-            [Some(schema), Some(table)] => {
-                (format!("{schema}.{table}"), format!("{}.{}", ident(schema), ident(table)))
-            }
+            [Some(schema), Some(table)] => (format!("{schema}.{table}"), format!("{}.{}", ident(schema), ident(table))),
             [None, Some(table)] => (table.clone(), ident(table)),
             _ => panic!("a table without a name"),
         };

@@ -81,9 +81,10 @@ pub fn produce(records: &[Captured]) {
         if let Some(payload) = &record.payload {
             base = base.payload(payload);
         }
-        let headers = record.headers.chunks_exact(2).fold(OwnedHeaders::new(), |headers, pair| {
-            headers.insert(Header { key: &pair[0], value: Some(&pair[1]) })
-        });
+        let headers = record
+            .headers
+            .chunks_exact(2)
+            .fold(OwnedHeaders::new(), |headers, pair| headers.insert(Header { key: &pair[0], value: Some(&pair[1]) }));
         if !record.headers.is_empty() {
             base = base.headers(headers);
         }

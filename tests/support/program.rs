@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::LIMIT;
+use super::captures::{self, Captured};
+use super::database::Database;
+use super::{LIMIT, kafka, unique};
 
 /// A folder with a configuration, and the commands that use it.
 pub struct Program {
@@ -166,4 +168,25 @@ fn read(path: &std::path::Path) -> String {
 fn tail(text: &str) -> &str {
     let start = text.len().saturating_sub(4000);
     &text[text.ceil_char_boundary(start)..]
+}
+
+/// The program over a file with these records. `extra` is more of the configuration.
+pub fn over_files(database: &Database, records: &[Captured], extra: &str) -> Program {
+    let program = Program::new("");
+    let path = program.dir().join("records.jsonl");
+    captures::write(&path, records);
+    let source = format!("[source]\nkind = \"file\"\npaths = [\"{}\"]\n", path.display());
+    program.configure(&config(&source, &database.config(), extra));
+    program
+}
+
+/// The program over topics of the broker.
+pub fn over_kafka(database: &Database, topics: &[String], extra: &str) -> Program {
+    Program::new(&config(&kafka::source(topics), &database.config(), extra))
+}
+
+/// A configuration with a pipeline of its own; `extra` may hold any section but those.
+pub fn config(source: &str, sink: &str, extra: &str) -> String {
+    let server = if extra.contains("[server]") { "" } else { "[server]\nlisten = \"off\"\n" };
+    format!("[pipeline]\nname = \"{}\"\n{source}{sink}{server}{extra}", unique("p"))
 }
