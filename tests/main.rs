@@ -1,1 +1,9 @@
-//! Integration tests: the built program against real services. `tests/run` starts them.
+//! Everything that is tested from outside, in one program.
+//!
+//! Tests that need a service live in modules named `on_services`; `tests/run --fast` leaves them out. They share servers, so
+//! each has a database, topics and a pipeline of its own.
+
+mod captures_suite;
+//mod cli_suite;
+mod crash_suite;
+mod support;

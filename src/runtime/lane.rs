@@ -65,7 +65,8 @@ pub enum LaneControl {
         /// Said when nothing is in flight for them.
         reply: oneshot::Sender<()>,
     },
-    /// The source did not wait for the answer to a claim and parked these partitions: start them.
+    /// The source parked these partitions, because it did not wait for the answer to a claim, or lost its place: start them
+    /// where their queue ends.
     Restart {
         /// The partitions.
         partitions: Vec<TopicPartition>,
@@ -125,6 +126,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         halted: HashMap::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
+        hints: HashMap::new(),
         told: ("", Instant::now()),
     };
     let task = tokio::spawn(runner.run(input_queue, control_queue));
@@ -163,6 +165,8 @@ struct Runner {
     halted: HashMap<TopicPartition, (Arc<str>, i64)>,
     fences_checked: Instant,
     applying_since: Instant,
+    /// Offsets for the group, for lag tools: told once a second, not with every batch.
+    hints: HashMap<TopicPartition, i64>,
     /// The state that was last told, and when: a gauge that is not set for a minute is forgotten.
     told: (&'static str, Instant),
 }
@@ -200,6 +204,10 @@ impl Runner {
             (Work::Disconnected, None) => STATES[3],
             (Work::Idle(_), None) => STATES[0],
         };
+        if self.told.1.elapsed() > FENCE_CHECK && !self.hints.is_empty() {
+            let offsets = self.hints.drain().collect();
+            let _ = self.shared.commands.send(SourceCommand::HintCommitted { offsets });
+        }
         if self.told.0 != state || self.told.1.elapsed() > FENCE_CHECK {
             metrics::lane_state(self.number, state, &STATES);
             self.told = (state, Instant::now());
@@ -306,7 +314,7 @@ impl Runner {
         }
     }
 
-    fn report(&self, plan: &Plan, applied: &Applied) {
+    fn report(&mut self, plan: &Plan, applied: &Applied) {
         let names = plan.tables.iter().map(|table| table.table.name().to_string());
         self.shared.progress.committed(&plan.advances, names.zip(&applied.tables));
         for advance in &plan.advances {
@@ -318,8 +326,7 @@ impl Runner {
         if self.shared.first_offsets.is_some() {
             return;
         }
-        let offsets = plan.advances.iter().map(|advance| (advance.at.clone(), advance.next)).collect();
-        let _ = self.shared.commands.send(SourceCommand::HintCommitted { offsets });
+        self.hints.extend(plan.advances.iter().map(|advance| (advance.at.clone(), advance.next)));
     }
 
     fn failed(&mut self, records: Vec<Record>, plan: &Plan, failure: Failure) {
@@ -467,8 +474,8 @@ impl Runner {
             }
             LaneControl::Restart { partitions } => {
                 for at in partitions {
-                    if let Some(next) = self.lane.partition(&at).map(|owned| owned.next) {
-                        self.restart(&at, next);
+                    if let Some(expected) = self.lane.partition(&at).map(|owned| owned.expected) {
+                        self.restart(&at, expected);
                     }
                 }
             }

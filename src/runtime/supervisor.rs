@@ -26,6 +26,11 @@ const CAUGHT_UP_CHECK: Duration = Duration::from_millis(100);
 /// How often the ends of the partitions are looked up for lag.
 const LAG_REFRESH: Duration = Duration::from_secs(5);
 
+/// Codes of a source that does not find a position in the log.
+const OUT_OF_RANGE: [&str; 3] = ["kafka AutoOffsetReset", "kafka OffsetOutOfRange", "kafka NoOffset"];
+/// Before such a position is compared with the log.
+const LOOK_AGAIN: Duration = Duration::from_millis(300);
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -273,10 +278,7 @@ impl Supervisor {
         match event {
             SourceEvent::Assigned { partitions, reply } => self.assigned(partitions, reply).await,
             SourceEvent::Revoked { partitions, lost, reply } => self.revoked(partitions, lost, reply),
-            SourceEvent::PartitionFailed { at, failure } => {
-                tracing::error!(partition = %at, error = %failure, "the partition cannot be read");
-                self.shared.progress.halted(&at, failure.to_string());
-            }
+            SourceEvent::PartitionFailed { at, failure } => self.partition_failed(at, failure),
             SourceEvent::Warning(failure) => {
                 tracing::warn!(error = %failure, "the source has trouble");
                 self.shared.progress.source_trouble(Some(failure.to_string()));
@@ -285,6 +287,35 @@ impl Supervisor {
             SourceEvent::Records { .. } | SourceEvent::AtEnd { .. } | SourceEvent::Finished => {}
         }
         Ok(())
+    }
+
+    /// A partition cannot be read. A broker says "out of range" also for a moment after a topic was made, or its leader moved;
+    /// so the position is compared with the log before the partition is given up.
+    fn partition_failed(&self, at: TopicPartition, failure: Failure) {
+        let shared = Arc::clone(&self.shared);
+        let lane = self.lanes[self.lane_of(&at)].control.clone();
+        let place_lost = OUT_OF_RANGE.contains(&failure.code.as_str());
+        tokio::spawn(async move {
+            if place_lost {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                let next = shared.progress.partitions().get(&at).map(|partition| partition.next);
+                let log = shared
+                    .source
+                    .ranges(std::slice::from_ref(&at))
+                    .await
+                    .ok()
+                    .and_then(|found| found.first().map(|(_, log)| *log));
+                if let (Some(next), Some(log)) = (next, log)
+                    && (log.start..=log.end).contains(&next)
+                {
+                    tracing::warn!(partition = %at, error = %failure, "its position lies in the log; reading it again");
+                    let _ = lane.send(LaneControl::Restart { partitions: vec![at] });
+                    return;
+                }
+            }
+            tracing::error!(partition = %at, error = %failure, "the partition cannot be read");
+            shared.progress.halted(&at, failure.to_string());
+        });
     }
 
     async fn assigned(

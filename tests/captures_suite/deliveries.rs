@@ -1,0 +1,97 @@
+//! Contents do not depend on the delivery, on where batches are cut, or on what is read again.
+
+use lastword::core::dialect::Dialect;
+use serde_json::Value;
+
+use super::SCENARIOS;
+use super::stage::{Form, From, Stage};
+use crate::support::Dice;
+use crate::support::captures;
+use crate::support::database::Contents;
+use crate::support::program::number;
+
+/// A seed that is printed, or the one of `LASTWORD_TEST_SEED`.
+fn seed() -> u64 {
+    let seed = std::env::var("LASTWORD_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
+        now.as_nanos() as u64
+    });
+    println!("LASTWORD_TEST_SEED={seed}");
+    seed
+}
+
+/// Newest wins and no resurrection: a worse delivery in small batches leads to the same contents, and the guards against rows
+/// and tombstones had something to decide.
+pub(super) fn survives_a_worse_delivery(dialect: Dialect, from: From) {
+    let mut dice = Dice(seed());
+    let (mut by_row, mut by_tombstone) = (0, 0);
+    for connector in ["postgresql", "mariadb"] {
+        let stage = Stage::new(connector, Form::Schemas, dialect, &SCENARIOS);
+        let records = captures::shuffled(&stage.records, dice.roll(usize::MAX) as u64);
+        let rows = format!("batch.rows={}", 1 + dice.roll(7));
+        println!("{connector}: {} records, {rows}", records.len());
+        let run: Value = stage.program(from, &records).catch_up(&["--set", &rows]);
+        stage.assert_expected();
+        stage.assert_accounted(&run, &records);
+        by_row += number(&run, "superseded_by_row");
+        by_tombstone += number(&run, "superseded_by_tombstone");
+    }
+    assert!(by_row > 0, "no record lost to a row: the guard was not tested");
+    assert!(by_tombstone > 0, "no record lost to a tombstone: the guard was not tested");
+}
+
+/// Batches of any size lead to the same rows, tokens and tombstones.
+pub(super) fn cuts_do_not_matter(dialect: Dialect) {
+    for connector in ["postgresql", "mariadb"] {
+        let mut first: Option<Contents> = None;
+        for rows in [1000, 1, 2, 7] {
+            let stage = Stage::new(connector, Form::Schemas, dialect, &SCENARIOS);
+            stage.program(From::Files, &stage.records).catch_up(&["--set", &format!("batch.rows={rows}")]);
+            stage.assert_expected();
+            let contents = stage.database.contents();
+            assert!(contents.iter().any(|(table, lines)| table.contains("tombstone_") && !lines.is_empty()));
+            match &first {
+                None => first = Some(contents),
+                Some(first) => assert_eq!(*first, contents, "{connector}, batches of {rows}"),
+            }
+        }
+    }
+}
+
+/// Replayable: everything read again, in small batches, changes no row, token or tombstone, and the guard is what stops it.
+pub(super) fn replay_changes_nothing(dialect: Dialect, from: From) {
+    let stage = Stage::new("postgresql", Form::Schemas, dialect, &SCENARIOS);
+    let program = stage.program(from, &stage.records);
+    program.catch_up(&[]);
+    let contents = stage.database.contents();
+    let status = program.run(&["status", "--json"]).ok().json();
+    let partitions = status["partitions"].as_array().expect("partitions");
+    let mut topics: Vec<&str> =
+        partitions.iter().map(|partition| partition["topic"].as_str().expect("a topic")).collect();
+    topics.dedup();
+    for topic in topics {
+        program.run(&["replay", "--topic", topic, "--from-beginning", "--set", "batch.rows=7"]).ok();
+    }
+    assert_eq!(contents, stage.database.contents());
+    let replays = program.run(&["replay", "--list", "--json"]).ok().json();
+    let sum =
+        |key: &str| -> i64 { replays.as_array().expect("replays").iter().map(|replay| number(replay, key)).sum() };
+    assert_eq!(sum("records"), stage.records.len() as i64, "{replays}");
+    assert_eq!(sum("applied"), 0, "{replays}");
+    assert!(sum("superseded") > 0, "{replays}");
+}
+
+#[test]
+fn a_worse_delivery_into_sqlite() {
+    survives_a_worse_delivery(Dialect::Sqlite, From::Files);
+}
+
+#[test]
+fn cuts_do_not_matter_in_sqlite() {
+    cuts_do_not_matter(Dialect::Sqlite);
+}
+
+#[test]
+fn replay_changes_nothing_in_sqlite() {
+    replay_changes_nothing(Dialect::Sqlite, From::Files);
+}

@@ -1,0 +1,69 @@
+//! The same through real Kafka, and into the databases that are servers.
+
+use lastword::core::dialect::Dialect;
+
+use super::stage::{Form, From};
+use super::{converges, deliveries};
+
+/// One test for each connector, form, destination and source.
+macro_rules! combinations {
+    ($($name:ident: $connector:literal, $form:ident, $dialect:ident, $from:ident;)+) => {
+        $(#[test]
+        fn $name() {
+            converges($connector, Form::$form, Dialect::$dialect, From::$from);
+        })+
+    };
+}
+
+combinations! {
+    postgresql_with_schemas_from_files_into_postgres: "postgresql", Schemas, Postgres, Files;
+    postgresql_with_schemas_from_files_into_mariadb: "postgresql", Schemas, Mysql, Files;
+    postgresql_with_schemas_from_kafka_into_postgres: "postgresql", Schemas, Postgres, Kafka;
+    postgresql_with_schemas_from_kafka_into_mariadb: "postgresql", Schemas, Mysql, Kafka;
+    postgresql_with_schemas_from_kafka_into_sqlite: "postgresql", Schemas, Sqlite, Kafka;
+    postgresql_plain_from_files_into_postgres: "postgresql", Plain, Postgres, Files;
+    postgresql_plain_from_files_into_mariadb: "postgresql", Plain, Mysql, Files;
+    postgresql_plain_from_kafka_into_postgres: "postgresql", Plain, Postgres, Kafka;
+    postgresql_plain_from_kafka_into_mariadb: "postgresql", Plain, Mysql, Kafka;
+    postgresql_plain_from_kafka_into_sqlite: "postgresql", Plain, Sqlite, Kafka;
+    mariadb_with_schemas_from_files_into_postgres: "mariadb", Schemas, Postgres, Files;
+    mariadb_with_schemas_from_files_into_mariadb: "mariadb", Schemas, Mysql, Files;
+    mariadb_with_schemas_from_kafka_into_postgres: "mariadb", Schemas, Postgres, Kafka;
+    mariadb_with_schemas_from_kafka_into_mariadb: "mariadb", Schemas, Mysql, Kafka;
+    mariadb_with_schemas_from_kafka_into_sqlite: "mariadb", Schemas, Sqlite, Kafka;
+    mariadb_plain_from_files_into_postgres: "mariadb", Plain, Postgres, Files;
+    mariadb_plain_from_files_into_mariadb: "mariadb", Plain, Mysql, Files;
+    mariadb_plain_from_kafka_into_postgres: "mariadb", Plain, Postgres, Kafka;
+    mariadb_plain_from_kafka_into_mariadb: "mariadb", Plain, Mysql, Kafka;
+    mariadb_plain_from_kafka_into_sqlite: "mariadb", Plain, Sqlite, Kafka;
+}
+
+#[test]
+fn a_worse_delivery_into_postgres() {
+    deliveries::survives_a_worse_delivery(Dialect::Postgres, From::Kafka);
+}
+
+#[test]
+fn a_worse_delivery_into_mariadb() {
+    deliveries::survives_a_worse_delivery(Dialect::Mysql, From::Kafka);
+}
+
+#[test]
+fn cuts_do_not_matter_in_postgres() {
+    deliveries::cuts_do_not_matter(Dialect::Postgres);
+}
+
+#[test]
+fn cuts_do_not_matter_in_mariadb() {
+    deliveries::cuts_do_not_matter(Dialect::Mysql);
+}
+
+#[test]
+fn replay_changes_nothing_in_postgres() {
+    deliveries::replay_changes_nothing(Dialect::Postgres, From::Kafka);
+}
+
+#[test]
+fn replay_changes_nothing_in_mariadb() {
+    deliveries::replay_changes_nothing(Dialect::Mysql, From::Kafka);
+}

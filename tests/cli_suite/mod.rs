@@ -1,0 +1,9 @@
+//! The program as an operator meets it: commands, exit codes, what is printed, and what it leaves in the destination.
+
+mod check;
+mod contracts;
+mod names;
+mod offsets;
+mod on_services;
+mod quarantine;
+mod service;

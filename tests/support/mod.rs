@@ -1,0 +1,54 @@
+//! What the suites have in common: captured records, databases and topics of a test's own, and the program under test.
+
+pub mod captures;
+pub mod database;
+pub mod events;
+pub mod kafka;
+pub mod program;
+pub mod render;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// A variable of the test environment that names a service.
+pub fn service(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or tests/run --fast without services"))
+}
+
+/// A name that no other test has, also not one of a former run on the same servers: lower case letters and digits.
+pub fn unique(prefix: &str) -> String {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_micros();
+    format!("{prefix}{now:x}n{}", LAST.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Longest wait for anything: not what a test measures, but when it is given up.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Asks again and again until there is an answer; panics with `what` when the limit is over.
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// A small random number generator with a seed that can be printed (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Dice(pub u64);
+
+impl Dice {
+    /// A number below `sides`.
+    pub fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % sides as u64) as usize
+    }
+}
