@@ -75,6 +75,8 @@ struct Writer<'r> {
     lsn: u64,
     commit: Option<u64>,
     gtid: u64,
+    /// How often keys were spread over the partitions anew.
+    moved: i64,
 }
 
 pub fn history(seed: u64) -> History {
@@ -90,9 +92,16 @@ pub fn history(seed: u64) -> History {
         lsn: 100,
         commit: None,
         gtid: 0,
+        moved: 0,
     };
     writer.snapshot();
-    for _ in 0..10 + writer.random.below(25) {
+    // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
+    let short = writer.random.chance(50);
+    for _ in 0..if short { writer.random.below(4) } else { 10 + writer.random.below(25) } {
+        // Keys go to another partition, while the events before lie in one that may lag behind.
+        if writer.commit.is_some() && writer.random.chance(10) {
+            writer.moved += 1;
+        }
         writer.transaction();
         if writer.random.chance(12) {
             writer.redeliver();
@@ -241,7 +250,7 @@ impl Writer<'_> {
 
     fn push(&mut self, table: &str, id: i64, value: Option<String>, bad: bool, garbage: bool) {
         self.feed.push(Entry {
-            at: TopicPartition::new(format!("s.p.{table}"), (id % PARTITIONS) as i32),
+            at: TopicPartition::new(format!("s.p.{table}"), ((id + self.moved) % PARTITIONS) as i32),
             key: Some(format!("{{\"id\":{id}}}").into()),
             value: value.map(Bytes::from),
             bad,
