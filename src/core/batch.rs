@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::event::Rejection;
+use super::event::{Op, Rejection};
 use super::mapping::{Change, Effect, Mapping};
 use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
 use super::record::{Record, TopicPartition};
@@ -103,8 +103,12 @@ impl BatchBuilder {
         let table = &mapping.table;
         let is_delete = matches!(change.effect, Effect::Delete(_));
         if is_delete && table.delete == DeleteMode::Ignore {
-            self.filtered(record);
+            self.filtered(record, Op::Delete);
             return Pushed::Taken;
+        }
+        // Two shapes of one table would be written one after the other, not in the order of their tokens.
+        if self.tables.values().any(|build| build.table.id != table.id && build.table.name() == table.name()) {
+            return Pushed::CutBefore;
         }
         let build = table_build(&mut self.tables, table);
         let entry = Entry { token, columns: Arc::clone(&mapping.columns), effect: change.effect };
@@ -131,6 +135,16 @@ impl BatchBuilder {
                 }
             }
         }
+        self.data(record, is_delete, |advance| {
+            advance.counts.changes += 1;
+            advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
+        });
+        Pushed::Taken
+    }
+
+    /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not
+    /// depend on what became of the delete.
+    fn data(&mut self, record: &Record, is_delete: bool, count: impl FnOnce(&mut Advance)) {
         if let Some(key) = &record.key {
             if is_delete {
                 self.deleted.insert((record.at.clone(), key.clone()));
@@ -139,18 +153,16 @@ impl BatchBuilder {
             }
         }
         self.passed(record, |advance| {
-            advance.counts.changes += 1;
-            advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
+            count(advance);
             advance.open_delete = if is_delete { record.key.clone() } else { None };
         });
-        Pushed::Taken
     }
 
     /// Takes the truncation of a table in. Under soft deletes the rows that come before it in the batch must be there to be
     /// marked, so it begins a batch of its own.
     pub fn truncate(&mut self, record: &Record, table: &Arc<Table>, token: Token) -> Pushed {
         if table.delete == DeleteMode::Ignore {
-            self.filtered(record);
+            self.filtered(record, Op::Truncate);
             return Pushed::Taken;
         }
         let build = table_build(&mut self.tables, table);
@@ -173,23 +185,20 @@ impl BatchBuilder {
         table: &Arc<Table>,
         columns: &Arc<[usize]>,
         row: Upsert,
+        op: Op,
         source_time_ms: Option<i64>,
     ) {
         debug_assert_eq!(table.contract, Contract::ChangeLog);
         table_build(&mut self.tables, table).log.push((Arc::clone(columns), row));
-        self.passed(record, |advance| {
+        self.data(record, op == Op::Delete, |advance| {
             advance.counts.changes += 1;
             advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
-            advance.open_delete = None;
         });
     }
 
-    /// Passes a record that the configuration leaves out.
-    pub fn filtered(&mut self, record: &Record) {
-        self.passed(record, |advance| {
-            advance.counts.filtered += 1;
-            advance.open_delete = None;
-        });
+    /// Passes a change that the configuration leaves out.
+    pub fn filtered(&mut self, record: &Record, op: Op) {
+        self.data(record, op == Op::Delete, |advance| advance.counts.filtered += 1);
     }
 
     /// Passes a record that carries no change.
@@ -403,6 +412,40 @@ mod tests {
         }
     }
 
+    /// A null behind a delete is its shadow also where the delete itself was left out or went into a change log.
+    #[test]
+    fn nulls_follow_deletes_whatever_became_of_them() {
+        let null = record(6);
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        builder.partition(&record(0).at, 1, 5, None);
+        assert!(!builder.is_shadow(&null));
+        builder.filtered(&record(5), Op::Delete);
+        assert!(builder.is_shadow(&null));
+        assert_eq!(builder.finish().advances[0].open_delete, Some(Bytes::from_static(b"k")));
+
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        builder.partition(&record(0).at, 1, 5, None);
+        let mut log = Arc::into_inner(table()).expect("alone");
+        log.contract = Contract::ChangeLog;
+        let row = Upsert { token: lsn(1), values: vec![Value::Int(1)] };
+        builder.log(&record(5), &Arc::new(log), &Arc::from([0]), row, Op::Delete, None);
+        assert!(builder.is_shadow(&null));
+        builder.filtered(&record(6), Op::Upsert);
+        assert!(!builder.is_shadow(&record(7)));
+    }
+
+    /// Invariant 7: a table whose shape changed is written in one shape per batch.
+    #[test]
+    fn two_shapes_of_a_table_are_not_in_one_batch() {
+        let first = mapping(&["id", "v"]);
+        let mut second = mapping(&["id", "v"]);
+        Arc::get_mut(&mut second.table).expect("alone").id = 2;
+        let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
+        builder.partition(&record(0).at, 1, 5, None);
+        assert_eq!(builder.change(&record(5), &first, upsert(1, 1), lsn(1), None), Pushed::Taken);
+        assert_eq!(builder.change(&record(6), &second, upsert(1, 1), lsn(2), None), Pushed::CutBefore);
+    }
+
     trait CloneParts {
         fn clone_parts(&self) -> (Change, Token);
     }
@@ -447,7 +490,7 @@ mod tests {
         let at = record(0).at;
         builder.partition(&at, 1, 0, None);
         builder.control(&record(0));
-        builder.filtered(&record(4));
+        builder.filtered(&record(4), Op::Upsert);
         builder.quarantine(&record(6), &"-".into(), None, None, Rejection::new("undecodable", "x"));
         builder.reach(&at, 9);
         let plan = builder.finish();

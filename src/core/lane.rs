@@ -311,6 +311,8 @@ impl Lane {
         self.unknown.clear();
         if let Some(bisect) = &mut self.bisect {
             bisect.rest = bisect.rest.saturating_sub(records);
+            // What is left may be good: one bad record must not make single transactions of thousands.
+            bisect.rows = bisect.rows.saturating_mul(2);
             if bisect.rest == 0 {
                 self.bisect = None;
             }
@@ -334,7 +336,7 @@ impl Lane {
                 Next::Again
             }
             Class::Record => match single {
-                Some((at, offset)) if self.bad.is_none() => {
+                Some((at, offset)) if !self.is_marked(&at, offset) => {
                     let code = if failure.code == "incomparable_token" {
                         "incomparable_token"
                     } else {
@@ -352,6 +354,10 @@ impl Lane {
             }
             Class::Operator => self.wait(failure),
         }
+    }
+
+    fn is_marked(&self, at: &TopicPartition, offset: i64) -> bool {
+        self.bad.as_ref().is_some_and(|(marked, bad, _)| marked == at && *bad == offset)
     }
 
     fn wait(&mut self, failure: &Failure) -> Next {
@@ -381,7 +387,8 @@ impl Lane {
 
     fn resume(&mut self, claim: Claimed) -> Resumed {
         let Some(owned) = self.partitions.get_mut(&claim.at) else { return Resumed::GoesOn };
-        let goes_on = (owned.next..=owned.expected).contains(&claim.next);
+        // Records of a topic that was made anew since are other records at the same offsets.
+        let goes_on = (owned.next..=owned.expected).contains(&claim.next) && owned.incarnation == claim.incarnation;
         owned.fence = claim.fence;
         owned.incarnation = claim.incarnation;
         owned.next = claim.next;
@@ -510,6 +517,51 @@ mod tests {
             assert_eq!(lane.partition(&at(0)).expect("owned").next, 18);
             assert!(lane.bisect.is_none());
         }
+    }
+
+    /// With `on_bad_record = "stop"` nothing is committed for a bad record; the next one is searched for all the same.
+    #[test]
+    fn a_second_bad_record_is_marked_although_the_first_was_not_committed() {
+        let mut lane = lane(1);
+        lane.assign(1, claim(1, 0, 1));
+        let failure = Failure::new(Class::Record, "23514", "check");
+        for partition in 0..2 {
+            lane.take(1, vec![record(partition, 5)], NOW);
+            let segment = lane.cut(NOW).expect("full");
+            assert_eq!(lane.failed(segment.records, &[], &failure, NOW), Next::Again);
+            let segment = lane.cut(NOW).expect("again");
+            assert!(lane.verdict(&segment.records[0]).is_some());
+            lane.revoke(&at(partition));
+        }
+    }
+
+    /// One bad record among many costs a search, not a transaction per record.
+    #[test]
+    fn after_a_bad_record_was_found_batches_grow_again() {
+        let mut lane = lane(1000);
+        lane.take(1, (5..1005).map(|offset| record(0, offset)).collect(), NOW);
+        let mut transactions = 0;
+        while let Ok(segment) = lane.cut(NOW + Duration::from_secs(1)) {
+            transactions += 1;
+            let (rows, from) = (segment.records.len(), segment.records[0].offset);
+            let bad = segment.records.iter().any(|record| record.offset == 7 && lane.verdict(record).is_none());
+            if bad {
+                lane.failed(segment.records, &[], &Failure::new(Class::Record, "23514", "check"), NOW);
+            } else {
+                lane.committed(rows, &[advance(0, from, from + rows as i64)]);
+            }
+        }
+        assert!(transactions < 40, "{transactions}");
+    }
+
+    /// A topic that was made anew: offsets that fit do not make its queued records the right ones.
+    #[test]
+    fn a_new_incarnation_is_read_anew() {
+        let mut lane = lane(3);
+        lane.take(1, vec![record(0, 5)], NOW);
+        let other = Claimed { incarnation: "other".into(), ..claim(0, 5, 2) };
+        assert_eq!(lane.reclaimed(vec![other]).0, [(at(0), Resumed::Seek(5))]);
+        assert!(lane.is_empty());
     }
 
     /// Invariant 6: an unknown outcome is settled by the claim's answer, either way.

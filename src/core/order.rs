@@ -3,8 +3,8 @@
 //! | source | position of the commit | position inside |
 //! |---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) | `sequence[1]` |
-//! | MySQL, MariaDB with GTID | number of the GTID | 0, `pos` |
-//! | MySQL without GTID | number of the binlog file | 0, `pos` |
+//! | MySQL, MariaDB with GTID | number of the GTID | 0, `pos`; of the stream also Kafka partition and offset |
+//! | MySQL without GTID | number of the binlog file | 0, `pos`, Kafka partition and offset |
 //! | MySQL, MariaDB snapshot row without GTID | 0 | number of the binlog file, `pos` |
 //! | record form | the LSN | Kafka partition and offset |
 //! | `order_by` columns | their values, order-preserving | Kafka partition and offset |
@@ -17,6 +17,12 @@
 //! hold positions below the snapshot's (it was open while the slot was made): the floor, the greatest position of such
 //! snapshot rows before it in its own partition, lifts it above them. A key's snapshot row lies in the key's partition, so
 //! the floor of the own partition is enough, and it is a function of the log alone: a replay builds the same tokens.
+//!
+//! # Why binlog tokens end with the Kafka position
+//!
+//! All rows of a binlog event have one `pos`, and one event may delete and make the same key: `update t set id = id + 1 order
+//! by id desc` is d(2), c(3), d(1), c(2). The row's number in its event does not tell them apart everywhere (it starts again inside
+//! compressed transactions); the offset does, because a key's changes lie in one partition.
 //!
 //! # Source epochs
 //!
@@ -60,10 +66,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The facts that are stored.
-    pub fn load<'a>(entries: impl IntoIterator<Item = &'a LedgerEntry>) -> Self {
+    /// The facts that are stored about a partition of one incarnation of its topic.
+    pub fn load<'a>(
+        entries: impl IntoIterator<Item = &'a LedgerEntry>,
+        at: &TopicPartition,
+        incarnation: &str,
+    ) -> Self {
         let mut ledger = Self::default();
-        for entry in entries {
+        for entry in entries.into_iter().filter(|entry| entry.at == *at && *entry.incarnation == *incarnation) {
             match entry.kind {
                 SNAPSHOT_LSN => ledger.add_snapshot(entry.offset, entry.value),
                 GTID_MARKER => ledger.marker = Some((entry.offset, entry.value)),
@@ -160,11 +170,12 @@ pub fn token(
             let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
             writer.number(commit).phase(*phase).number(*lsn)
         }
-        SourcePosition::Binlog { gtid: Some(gtid), pos, phase, .. } => {
-            writer.number(gtid.number).phase(*phase).number(0).number(*pos)
+        SourcePosition::Binlog { gtid: Some(gtid), pos, phase: Phase::Snapshot, .. } => {
+            writer.number(gtid.number).phase(Phase::Snapshot).number(0).number(*pos)
         }
-        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Stream } => {
-            writer.number(*file).phase(Phase::Stream).number(0).number(*pos)
+        SourcePosition::Binlog { gtid, file, pos, phase: Phase::Stream } => {
+            let commit = gtid.as_ref().map_or(*file, |gtid| gtid.number);
+            writer.number(commit).phase(Phase::Stream).number(0).number(*pos).kafka(at.partition, offset)
         }
         SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot } => {
             writer.number(0).phase(Phase::Snapshot).number(*file).number(*pos)
@@ -289,6 +300,33 @@ mod tests {
         assert!(token(None, 999_999, 9, Phase::Stream) < token(None, 1_000_000, 4, Phase::Stream));
         assert!(token(Some(9), 1, 99, Phase::Stream) < token(Some(10), 1, 4, Phase::Stream));
         assert!(token(Some(9), 1, 99, Phase::Snapshot) < token(Some(9), 1, 4, Phase::Stream));
+    }
+
+    /// Invariant 2: one binlog event deletes a key and makes it again; its rows have one position.
+    #[test]
+    fn rows_of_one_binlog_event_are_ordered_by_their_offsets() {
+        for gtid in [Some(crate::core::event::Gtid { marker: "0".into(), number: 7 }), None] {
+            let position = SourcePosition::Binlog { gtid, file: 3, pos: 400, phase: Phase::Stream };
+            let token =
+                |offset| token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), offset).expect("token");
+            let (delete, create) = (token(10), token(13));
+            assert!(delete < create);
+        }
+    }
+
+    /// A topic that was made anew has offsets and a history of its own.
+    #[test]
+    fn facts_of_another_incarnation_do_not_count() {
+        let fact = |incarnation: &str, value| LedgerEntry {
+            at: at(),
+            incarnation: incarnation.into(),
+            offset: 0,
+            kind: SNAPSHOT_LSN,
+            value,
+        };
+        let entries = [fact("old", 900), fact("new", 100)];
+        assert_eq!(Ledger::load(&entries, &at(), "new").floor(5), 100);
+        assert_eq!(Ledger::load(&entries, &TopicPartition::new("t", 1), "new").floor(5), 0);
     }
 
     #[test]

@@ -71,6 +71,14 @@ pub enum LaneControl {
         /// The partitions.
         partitions: Vec<TopicPartition>,
     },
+    /// The source cannot read on in a partition until its checkpoint is moved. What it read before is applied: it may be
+    /// gone from the log.
+    Unreadable {
+        /// The partition.
+        at: TopicPartition,
+        /// What to do.
+        why: String,
+    },
     /// Finish what is in flight and end.
     Stop,
 }
@@ -243,15 +251,16 @@ impl Runner {
             self.wake = Some(Instant::now() + wait);
             return Some(wait);
         }
+        self.check_fences().await;
+        if self.recovery.is_some() || !self.waiting.is_empty() || matches!(self.work, Work::Disconnected) {
+            return Some(Duration::ZERO);
+        }
         match self.lane.cut(self.now()) {
             Ok(segment) => {
                 self.start(segment).await;
                 Some(Duration::ZERO)
             }
-            Err(wait) => {
-                self.check_fences().await;
-                Some(wait.unwrap_or(FENCE_CHECK).min(FENCE_CHECK))
-            }
+            Err(wait) => Some(wait.unwrap_or(FENCE_CHECK).min(FENCE_CHECK)),
         }
     }
 
@@ -277,6 +286,7 @@ impl Runner {
         }
         let plan = Box::new(planned.plan);
         if plan.advances.is_empty() {
+            self.planner.forget(&plan);
             self.work = Work::Idle(session);
             return;
         }
@@ -420,9 +430,12 @@ impl Runner {
         for at in &reclaimed.not_mine {
             tracing::info!(lane = self.number, partition = %at, "taken over by another owner");
             self.lane.revoke(at);
-            self.shared.progress.halted(at, "another process claimed it; waiting for the next assignment".to_owned());
+            // A bounded run looks at the stored checkpoint from here on: the other process goes on with it.
+            self.shared.progress.released(at);
             let _ = self.shared.commands.send(SourceCommand::Halt { at: at.clone() });
         }
+        // A batch whose outcome was unknown may have stored facts that were forgotten with it.
+        self.load_ledger(&reclaimed.claims).await?;
         let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(claimed).collect();
         for claim in &claims {
             self.shared.progress.claimed(&claim.at, claim.next, claim.fence);
@@ -444,6 +457,16 @@ impl Runner {
             if let Resumed::Seek(offset) = resumed {
                 self.restart(&at, offset);
             }
+        }
+        Ok(())
+    }
+
+    async fn load_ledger(&mut self, claims: &[Claim]) -> Result<(), Failure> {
+        let partitions: Vec<TopicPartition> = claims.iter().map(|claim| claim.at.clone()).collect();
+        let ledger = bookkeep::ledger(self.session()?, &partitions).await;
+        let ledger = self.checked(ledger)?;
+        for claim in claims {
+            self.planner.load_ledger(&claim.at, &claim.incarnation, &ledger);
         }
         Ok(())
     }
@@ -478,6 +501,12 @@ impl Runner {
                         self.restart(&at, expected);
                     }
                 }
+            }
+            LaneControl::Unreadable { at, why } => {
+                if let Some(owned) = self.lane.partition(&at) {
+                    self.halted.insert(at.clone(), (Arc::clone(&owned.incarnation), owned.fence));
+                }
+                self.shared.progress.halted(&at, why);
             }
             LaneControl::Stop => {}
         }
@@ -535,10 +564,7 @@ impl Runner {
             let fence = self.stored_fence(at).await?;
             self.halted.insert(at.clone(), (incarnation.unwrap_or_else(|| "".into()), fence));
         }
-        let claimed_partitions: Vec<TopicPartition> = claims.iter().map(|claim| claim.at.clone()).collect();
-        let ledger = bookkeep::ledger(self.session()?, &claimed_partitions).await;
-        let ledger = self.checked(ledger)?;
-        self.planner.load_ledger(&claimed_partitions, &ledger);
+        self.load_ledger(&claims).await?;
         let mut starts: Vec<(TopicPartition, StartAt)> =
             refused.into_iter().map(|(at, _)| (at, StartAt::Later)).collect();
         for claim in claims {

@@ -1,14 +1,17 @@
 //! The running service.
 //!
 //! [`supervisor`] joins a source with lanes; [`lane`] is the shell of a lane around its state machine in
-//! [`crate::core::lane`]; [`planner`] turns records into plans; [`tables`] knows the destination's tables; [`progress`] says what
+//! [`crate::core::lane`]; [`planner`] turns records into plans and asks [`lookup`]; [`tables`] knows the destination's tables; [`progress`] says what
 //! has been done; [`replay`] reads a range again beside the live lanes; [`retry`] applies quarantined records again.
 
 pub mod lane;
+pub mod lookup;
 pub mod planner;
 pub mod progress;
 pub mod replay;
 pub mod retry;
+#[cfg(test)]
+mod sim;
 pub mod status;
 pub mod supervisor;
 pub mod tables;

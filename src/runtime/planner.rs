@@ -1,7 +1,7 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -20,37 +20,14 @@ use crate::core::record::{Record, TopicPartition};
 use crate::core::table::{ColumnType, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::{Session, Sink, bookkeep};
+use crate::sink::Session;
 
+use super::lookup::{Live, Lookup, Scopes};
 use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
 const REMEMBERED_FIELDS: u64 = 10_000;
-
-/// Ids of scopes, shared by all lanes: handed out by the destination, never changed.
-#[derive(Debug)]
-pub struct Scopes {
-    sink: Sink,
-    known: Mutex<HashMap<String, u16>>,
-}
-
-impl Scopes {
-    /// Scopes of a destination.
-    pub fn new(sink: Sink) -> Self {
-        Self { sink, known: Mutex::default() }
-    }
-
-    async fn id(&self, description: String) -> Result<u16, Failure> {
-        if let Some(id) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&description) {
-            return Ok(*id);
-        }
-        let mut session = self.sink.session("scopes").await?;
-        let id = bookkeep::scope_id(&mut session, &description).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(description, id);
-        Ok(id)
-    }
-}
 
 /// A segment turned into a plan.
 #[derive(Debug)]
@@ -114,12 +91,9 @@ impl Planner {
         }
     }
 
-    /// Takes in what the store knows of partitions that were claimed.
-    pub fn load_ledger(&mut self, partitions: &[TopicPartition], entries: &[LedgerEntry]) {
-        for at in partitions {
-            let own = entries.iter().filter(|entry| entry.at == *at);
-            self.ledgers.insert(at.clone(), Ledger::load(own));
-        }
+    /// Takes in what the store knows of a partition that was claimed, in place of whatever is remembered.
+    pub fn load_ledger(&mut self, at: &TopicPartition, incarnation: &str, entries: &[LedgerEntry]) {
+        self.ledgers.insert(at.clone(), Ledger::load(entries, at, incarnation));
     }
 
     /// Forgets what the records of a plan showed that was not committed.
@@ -133,6 +107,17 @@ impl Planner {
 
     /// Plans a segment. A failure is one of the database; nothing was written.
     pub async fn plan(&mut self, lane: &Lane, segment: &Segment, session: &mut Session) -> Result<Planned, Failure> {
+        let (tables, scopes) = (Arc::clone(&self.tables), Arc::clone(&self.scopes));
+        self.plan_with(lane, segment, &mut Live { tables, scopes, session }).await
+    }
+
+    /// [`Self::plan`] with given answers to what a plan asks of the destination.
+    pub(super) async fn plan_with<L: Lookup>(
+        &mut self,
+        lane: &Lane,
+        segment: &Segment,
+        lookup: &mut L,
+    ) -> Result<Planned, Failure> {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -152,7 +137,14 @@ impl Planner {
                 }
                 continue;
             }
-            match self.record(&mut builder, record, &owned.incarnation, session).await? {
+            let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
+                Ok(step) => step,
+                Err(failure) => {
+                    self.forget(&builder.finish());
+                    return Err(failure);
+                }
+            };
+            match step {
                 Step::Next => {}
                 Step::Cut => {
                     used = index;
@@ -179,11 +171,13 @@ impl Planner {
         id: i64,
         session: &mut Session,
     ) -> Result<Result<Plan, Rejection>, Failure> {
+        let (tables, scopes) = (Arc::clone(&self.tables), Arc::clone(&self.scopes));
+        let mut lookup = Live { tables, scopes, session };
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
-        match self.decide(&mut builder, record, incarnation, session).await? {
+        match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
                 let mut plan = builder.finish();
                 plan.advances.clear();
@@ -195,14 +189,14 @@ impl Planner {
     }
 
     /// Pushes one record; what is wrong with it alone is quarantined or stops its partition, as configured.
-    async fn record(
+    async fn record<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Step, Failure> {
-        match self.decide(builder, record, incarnation, session).await? {
+        match self.decide(builder, record, incarnation, lookup).await? {
             Ok(step) => Ok(step),
             Err(why) if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop => Ok(Step::Halt(why)),
             Err(why) => {
@@ -212,12 +206,12 @@ impl Planner {
         }
     }
 
-    async fn decide(
+    async fn decide<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
         let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
@@ -230,20 +224,20 @@ impl Planner {
                 builder.control(record);
                 Ok(Ok(Step::Next))
             }
-            Decoded::Null => self.null(builder, record, session).await,
-            Decoded::Change(event) => self.change(builder, record, incarnation, event, session).await,
+            Decoded::Null => self.null(builder, record, lookup).await,
+            Decoded::Change(event) => self.change(builder, record, incarnation, event, lookup).await,
         }
     }
 
     /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
     /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
-    async fn null(
+    async fn null<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        if builder.is_shadow(record) || self.has_no_row(builder, record, session).await? {
+        if builder.is_shadow(record) || self.has_no_row(builder, record, lookup).await? {
             builder.control(record);
             return Ok(Ok(Step::Next));
         }
@@ -254,11 +248,11 @@ impl Planner {
     }
 
     /// Whether the key of a null value is known to have no row.
-    async fn has_no_row(
+    async fn has_no_row<L: Lookup>(
         &mut self,
         builder: &BatchBuilder,
         record: &Record,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<bool, Failure> {
         let Some(key) = &record.key else { return Ok(false) };
         let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
@@ -269,18 +263,18 @@ impl Planner {
         if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
             return Ok(false);
         }
-        Ok(!bookkeep::row_exists(session, &mapping.table, &values).await?)
+        Ok(!lookup.row_exists(&mapping.table, &values).await?)
     }
 
-    async fn change(
+    async fn change<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
         event: RawEvent<'_>,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let resolved = match self.resolve(&record.at.topic, &event).await {
+        let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
             Err(Refused::Database(failure)) => return Err(failure),
@@ -292,21 +286,26 @@ impl Planner {
         }
         match resolved {
             Resolved::Skip => {
-                builder.filtered(record);
+                builder.filtered(record, event.op);
                 Ok(Ok(Step::Next))
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table).await,
-            Resolved::Log(table) => self.log(builder, record, incarnation, &event, &table).await,
+            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await,
+            Resolved::Log(table) => self.log(builder, record, incarnation, &event, &table, lookup).await,
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
                     self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
                 }
-                self.row(builder, record, incarnation, &event, &mapping, session).await
+                self.row(builder, record, incarnation, &event, &mapping, lookup).await
             }
         }
     }
 
-    async fn resolve(&self, topic: &Arc<str>, event: &RawEvent<'_>) -> Result<Resolved, Refused> {
+    async fn resolve<L: Lookup>(
+        &self,
+        topic: &Arc<str>,
+        event: &RawEvent<'_>,
+        lookup: &mut L,
+    ) -> Result<Resolved, Refused> {
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
         let has_position = event.position != crate::core::event::SourcePosition::None;
@@ -317,23 +316,23 @@ impl Planner {
             return Ok(resolved);
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
-        let resolved = self.tables.resolve(met).await?;
+        let resolved = lookup.resolve(met).await?;
         self.mappings.insert(known, resolved.clone());
         Ok(resolved)
     }
 
-    async fn row(
+    async fn row<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
         event: &RawEvent<'_>,
         mapping: &Mapping,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
-        let scope = self.scopes.id(scope).await?;
+        let scope = lookup.scope(scope).await?;
         let empty = Bytes::new();
         let key_bytes = record.key.as_ref().unwrap_or(&empty);
         let value_bytes = record.value.as_ref().unwrap_or(&empty);
@@ -341,7 +340,7 @@ impl Planner {
             Ok(change) => change,
             Err(why) => return Ok(Err(why)),
         };
-        let token = match self.token_of(record, event, mapping, &change, scope, session).await? {
+        let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
@@ -352,14 +351,14 @@ impl Planner {
         })
     }
 
-    async fn token_of(
+    async fn token_of<L: Lookup>(
         &self,
         record: &Record,
         event: &RawEvent<'_>,
         mapping: &Mapping,
         change: &Change,
         scope: u16,
-        session: &mut Session,
+        lookup: &mut L,
     ) -> Result<Result<Token, Rejection>, Failure> {
         let (at, offset) = (&record.at, record.offset);
         if let OrderPolicy::Columns(columns) = &mapping.order {
@@ -375,8 +374,7 @@ impl Planner {
                         )
                     })),
                 Effect::Delete(key) => {
-                    let stored = bookkeep::stored_tokens(session, &mapping.table, std::slice::from_ref(key)).await?;
-                    let stored = stored.into_iter().next().flatten();
+                    let stored = lookup.stored_token(&mapping.table, key).await?;
                     Ok(Ok(delete_token(scope, stored.as_ref(), columns.len(), at, offset)))
                 }
             };
@@ -388,13 +386,14 @@ impl Planner {
     }
 
     /// A TRUNCATE; of a table that does not exist here it has nothing to do.
-    async fn truncate(
+    async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
         event: &RawEvent<'_>,
         table: Option<Arc<Table>>,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Some(table) = table else {
             builder.control(record);
@@ -402,7 +401,7 @@ impl Planner {
         };
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = self.scopes.id(scope).await?;
+        let scope = lookup.scope(scope).await?;
         let fallback = Ledger::default();
         let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
@@ -415,17 +414,18 @@ impl Planner {
         })
     }
 
-    async fn log(
+    async fn log<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
         record: &Record,
         incarnation: &Arc<str>,
         event: &RawEvent<'_>,
         table: &Arc<Table>,
+        lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = self.scopes.id(scope).await?;
+        let scope = lookup.scope(scope).await?;
         let fallback = Ledger::default();
         let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
         let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset);
@@ -433,7 +433,7 @@ impl Planner {
         let values =
             columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();
         let row = Upsert { token: token.unwrap_or_else(no_token), values };
-        builder.log(record, table, columns, row, event.source_time_ms);
+        builder.log(record, table, columns, row, event.op, event.source_time_ms);
         Ok(Ok(Step::Next))
     }
 }

@@ -40,7 +40,7 @@ pub async fn retry(
     let incarnation: Arc<str> = entry.incarnation.as_str().into();
     let mut planner = pipeline.planner(&pipeline.config.pipeline.as_str().into(), false);
     let ledger = bookkeep::ledger(session, std::slice::from_ref(&entry.at)).await?;
-    planner.load_ledger(std::slice::from_ref(&entry.at), &ledger);
+    planner.load_ledger(&entry.at, &entry.incarnation, &ledger);
     let outcome = match planner.retry(&record, &incarnation, entry.id, session).await? {
         Err(why) => Retried::Refused(why.to_string()),
         Ok(plan) => match session.apply(&plan).await {

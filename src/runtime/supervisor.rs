@@ -14,10 +14,11 @@ use crate::core::record::TopicPartition;
 use crate::core::table::fnv1a;
 use crate::sink::bookkeep::{self, ClaimRequest};
 use crate::sink::{Session, Sink};
-use crate::source::{NO_INCARNATION, ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
+use crate::source::{ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
 
 use super::lane::{LaneControl, LaneHandle, LaneInput, Shared, spawn};
-use super::planner::{Planner, Scopes};
+use super::lookup::Scopes;
+use super::planner::Planner;
 use super::progress::{PartitionState, Progress};
 use super::tables::Tables;
 
@@ -123,8 +124,7 @@ pub async fn run(pipeline: &Pipeline, options: RunOptions) -> Result<Ended, Fail
     let lanes = (0..pipeline.lanes())
         .map(|number| spawn(number, Arc::clone(&shared), pipeline.planner(&checkpoint_owner, false)))
         .collect();
-    let supervisor =
-        Supervisor { shared, handle, lanes, admin, options, targets, incarnations: HashMap::new(), held: None };
+    let supervisor = Supervisor::new(shared, handle, lanes, admin, options, targets);
     supervisor.run().await
 }
 
@@ -166,8 +166,7 @@ pub async fn run_ranges(
     }
     let admin = pipeline.sink.session("replay").await?;
     let targets = Some(targets);
-    let supervisor =
-        Supervisor { shared, handle, lanes, admin, options, targets, incarnations: HashMap::new(), held: None };
+    let supervisor = Supervisor::new(shared, handle, lanes, admin, options, targets);
     supervisor.run().await
 }
 
@@ -202,6 +201,9 @@ pub async fn ends(source: &Source) -> Result<HashMap<TopicPartition, i64>, Failu
     Ok(source.ranges(&partitions).await?.into_iter().map(|(at, range)| (at, range.end)).collect())
 }
 
+/// Partitions that the source gave, with the way to answer it.
+type Assignment = (Vec<(TopicPartition, u64)>, oneshot::Sender<Vec<(TopicPartition, StartAt)>>);
+
 struct Supervisor {
     shared: Arc<Shared>,
     handle: SourceHandle,
@@ -210,11 +212,25 @@ struct Supervisor {
     options: RunOptions,
     targets: Option<HashMap<TopicPartition, i64>>,
     incarnations: HashMap<Arc<str>, Arc<str>>,
+    /// Assignments of topics that could not be looked up yet.
+    unknown_topics: Vec<Assignment>,
     /// An input that its lane has no room for yet. Nothing else is taken from the source meanwhile; control goes on.
     held: Option<(usize, LaneInput)>,
 }
 
 impl Supervisor {
+    fn new(
+        shared: Arc<Shared>,
+        handle: SourceHandle,
+        lanes: Vec<LaneHandle>,
+        admin: Session,
+        options: RunOptions,
+        targets: Option<HashMap<TopicPartition, i64>>,
+    ) -> Self {
+        let (incarnations, unknown_topics) = (HashMap::new(), Vec::new());
+        Self { shared, handle, lanes, admin, options, targets, incarnations, unknown_topics, held: None }
+    }
+
     async fn run(mut self) -> Result<Ended, Failure> {
         let outcome = self.work().await;
         self.stop().await;
@@ -247,6 +263,7 @@ impl Supervisor {
                     if lag_refreshed.is_none_or(|at| at.elapsed() > LAG_REFRESH) {
                         lag_refreshed = Some(Instant::now());
                         self.refresh_lag();
+                        self.retry_unknown_topics().await;
                     }
                     if self.caught_up().await? {
                         return Ok(Ended::CaughtUp);
@@ -314,7 +331,8 @@ impl Supervisor {
                 }
             }
             tracing::error!(partition = %at, error = %failure, "the partition cannot be read");
-            shared.progress.halted(&at, failure.to_string());
+            // The lane looks at its fence from now on: `offsets set` must start it again, also at the same offset.
+            let _ = lane.send(LaneControl::Unreadable { at, why: failure.to_string() });
         });
     }
 
@@ -329,9 +347,14 @@ impl Supervisor {
             Ok(topics) => self.incarnations.extend(topics.into_iter().map(|info| (info.topic, info.incarnation))),
             Err(failure) => tracing::warn!(error = %failure, "the topics cannot be looked up"),
         }
+        if partitions.iter().any(|(at, _)| !self.incarnations.contains_key(&at.topic)) {
+            // Claimed under a wrong incarnation, a topic would look as if it had been made anew.
+            self.unknown_topics.push((partitions, reply));
+            return;
+        }
         let mut by_lane: HashMap<usize, Vec<_>> = HashMap::new();
         for (at, generation) in partitions {
-            let incarnation = self.incarnations.get(&at.topic).cloned().unwrap_or_else(|| NO_INCARNATION.into());
+            let Some(incarnation) = self.incarnations.get(&at.topic).cloned() else { continue };
             by_lane.entry(self.lane_of(&at)).or_default().push((at, generation, incarnation));
         }
         let mut replies = Vec::new();
@@ -358,7 +381,18 @@ impl Supervisor {
         });
     }
 
+    /// Takes up assignments whose topics could not be looked up when they came. The source has parked them by now, or will.
+    async fn retry_unknown_topics(&mut self) {
+        for (partitions, reply) in std::mem::take(&mut self.unknown_topics) {
+            self.assigned(partitions, reply).await;
+        }
+    }
+
     fn revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool, reply: oneshot::Sender<()>) {
+        for (waiting, _) in &mut self.unknown_topics {
+            waiting.retain(|(at, _)| !partitions.contains(at));
+        }
+        self.unknown_topics.retain(|(waiting, _)| !waiting.is_empty());
         let mut by_lane: HashMap<usize, Vec<TopicPartition>> = HashMap::new();
         for at in partitions {
             by_lane.entry(self.lane_of(&at)).or_default().push(at);

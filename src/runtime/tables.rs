@@ -153,6 +153,7 @@ impl Tables {
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
         let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), self.config.plain);
         if let Some(table) = known.get(&name)
+            && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
             return Ok(Resolved::Rows(Arc::new(mapping)));
@@ -254,7 +255,9 @@ impl Tables {
         }
         let statements = ddl::add_own_columns(self.config.sink.dialect, &shape, &spec);
         if !statements.is_empty() && self.may_change {
-            run_all(session, &statements).await?;
+            for statement in &statements {
+                define(session, statement).await?;
+            }
             shape.has_token = true;
             shape.has_deleted |= rule.delete == DeleteMode::Soft;
         }
@@ -278,7 +281,7 @@ impl Tables {
         if let Some(schema) = &spec.name.schema {
             ensure_schema(session, schema).await?;
         }
-        session.execute(&statement, &[]).await?;
+        define(session, &statement).await?;
         let described = session.describe(&spec.name).await?;
         described.ok_or_else(|| {
             refuse("no_table", format!("{} was created but cannot be seen; check the rights", spec.name))
@@ -305,7 +308,7 @@ impl Tables {
         };
         if self.may_change {
             if rule.contract == Contract::FinalState {
-                session.execute(&ddl::side_table(self.config.sink.dialect, &table), &[]).await?;
+                define(session, &ddl::side_table(self.config.sink.dialect, &table)).await?;
             }
             bookkeep::ensure_table_state(session, table.name(), rule.contract, rule.delete, token_storage).await?;
         }
@@ -436,7 +439,7 @@ async fn ensure_schema(session: &mut Session, schema: &str) -> Result<(), Failur
         Dialect::Sqlite => return Ok(()),
     };
     if session.query(look, &[Value::from(schema)]).await?.is_empty() {
-        session.execute(&format!("create {make} if not exists {}", dialect.ident(schema)), &[]).await?;
+        define(session, &format!("create {make} if not exists {}", dialect.ident(schema))).await?;
     }
     Ok(())
 }
@@ -451,14 +454,55 @@ async fn family(session: &mut Session) -> Result<Family, Failure> {
     Ok(if version.contains("mariadb") { Family::MariaDb } else { Family::MySql })
 }
 
-async fn run_all(session: &mut Session, statements: &[String]) -> Result<(), Failure> {
-    for statement in statements {
-        session.execute(statement, &[]).await?;
+/// Runs a statement that makes something. Another process may be making the same: also `if not exists` does not keep two
+/// sessions apart (PostgreSQL then reports a duplicate key of its catalog). Whatever else is refused is never the fault of the
+/// record that met the table first, so it must not be put aside for it.
+async fn define(session: &mut Session, statement: &str) -> Result<(), Failure> {
+    match session.execute(statement, &[]).await {
+        Err(failure) if is_there_already(&failure) => Ok(()),
+        Err(mut failure) => {
+            if failure.class == Class::Record {
+                failure.class = Class::Operator;
+            }
+            Err(failure)
+        }
+        Ok(_) => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether someone else made it: table, schema, column or type (PostgreSQL), table, database or column (MySQL), column (SQLite).
+fn is_there_already(failure: &Failure) -> bool {
+    match failure.code.as_str() {
+        "23505" | "42P07" | "42P06" | "42701" | "42710" | "mysql 1050" | "mysql 1007" | "mysql 1060" => true,
+        "sqlite error" => {
+            failure.message.contains("duplicate column name") || failure.message.contains("already exists")
+        }
+        _ => false,
+    }
+}
+
+/// Whether a table was met with this key: another topic, or another key schema, may name other columns.
+fn has_key(table: &Table, key: &[String]) -> bool {
+    let names: Vec<String> = table.key.iter().map(|at| table.shape.columns[*at].name.clone()).collect();
+    same_columns(&names, key)
 }
 
 /// Whether any field of a row comes without a type.
 pub fn is_untyped(row: Option<&RowSchema>) -> bool {
     row.is_some_and(|row| row.fields.iter().any(|field| field.kind == WireType::Untyped))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_process_made_meanwhile_is_no_failure() {
+        for code in ["23505", "42P07", "42701", "mysql 1050", "mysql 1060"] {
+            assert!(is_there_already(&Failure::new(Class::Record, code, "")), "{code}");
+        }
+        assert!(is_there_already(&Failure::operator("sqlite error", "duplicate column name: _lastword_token")));
+        assert!(!is_there_already(&Failure::operator("sqlite error", "near \"x\": syntax error")));
+        assert!(!is_there_already(&Failure::operator("42501", "permission denied")));
+    }
 }

@@ -125,7 +125,7 @@ fn float(json: &str) -> Result<f64, Misfit> {
         "\"Infinity\"" => Ok(f64::INFINITY),
         "\"-Infinity\"" => Ok(f64::NEG_INFINITY),
         number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-            number.parse().map_err(|_| bad("not a number"))
+            number.parse().ok().filter(|number: &f64| number.is_finite()).ok_or(bad("not a number of double precision"))
         }
         _ => Err(bad("not a number")),
     }
@@ -136,7 +136,7 @@ fn float32(json: &str) -> Result<f32, Misfit> {
     if json.starts_with('"') {
         float(json).map(|number| number as f32)
     } else {
-        json.parse().map_err(|_| bad("not a number"))
+        json.parse().ok().filter(|number: &f32| number.is_finite()).ok_or(bad("not a number of single precision"))
     }
 }
 
@@ -439,5 +439,24 @@ fn exact_text(json: &str, wire: &WireType) -> Option<String> {
     match fit_text(read_typed(json, wire, &Bytes::new()).ok()?, None) {
         Ok(Value::Text(text)) => Some(text.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant 6: a number beyond its type is an error, never infinity.
+    #[test]
+    fn numbers_beyond_their_type_are_refused() {
+        let fit = |json: &'static str, wire: WireType| {
+            let cell: &RawValue = serde_json::from_str(json).expect("json");
+            fit_cell(cell, &wire, &ColumnType::Float64, PlainRules::default(), &Bytes::from_static(json.as_bytes()))
+        };
+        for (json, wire) in [("1e400", WireType::Float64), ("-1e400", WireType::Float64), ("1e39", WireType::Float32)] {
+            assert!(matches!(fit(json, wire), Err(Misfit::Undecodable(_))), "{json}");
+        }
+        assert_eq!(fit("\"Infinity\"", WireType::Float64), Ok(Value::Float64(f64::INFINITY)));
+        assert_eq!(fit("1e308", WireType::Float64), Ok(Value::Float64(1e308)));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, RowSchema, SourcePosition, SourceTable};
 
 use super::position::{SourceBlock, lsn_text};
-use super::row::{new_schema, plain, with_schema, without_schema};
+use super::row::{Schemas, plain, with_schema, without_schema};
 use super::schema::Schema;
 
 /// Top level of every JSON form that is understood. Fields of other names are passed over.
@@ -55,10 +55,10 @@ struct RecordPosition<'a> {
 /// Reads the records of one topic.
 #[derive(Debug, Default)]
 pub struct TopicDecoder {
-    value_schema: Option<Known>,
-    key_schema: Option<Known>,
-    plain_row: Option<Arc<RowSchema>>,
-    plain_key: Option<Arc<RowSchema>>,
+    values: KnownSchemas,
+    keys: KnownSchemas,
+    plain_rows: Schemas,
+    plain_keys: Schemas,
 }
 
 /// A schema part that was parsed, with the bytes that lead to its payload: `{"schema":…,"payload":`.
@@ -67,6 +67,40 @@ struct Known {
     prefix: Bytes,
     /// Fields of the row (of `after`, `before`), or of a key.
     row: Arc<RowSchema>,
+}
+
+/// Schema parts that are remembered by their bytes: a topic may carry several tables by turns.
+const REMEMBERED_PREFIXES: usize = 32;
+
+/// The schema parts that were met, the last one first.
+#[derive(Debug, Default)]
+struct KnownSchemas {
+    prefixes: Vec<Known>,
+    /// Their lists of fields: a schema part that differs in its bytes only has the fields of one that was met.
+    fields: Schemas,
+}
+
+impl KnownSchemas {
+    /// The payload of a text whose schema part is known.
+    fn payload<'a>(&mut self, text: &'a str) -> Option<(&'a str, Arc<RowSchema>)> {
+        let rest = text.strip_suffix('}')?;
+        let at = self.prefixes.iter().position(|known| rest.as_bytes().starts_with(&known.prefix))?;
+        self.prefixes[..=at].rotate_right(1);
+        let known = self.prefixes.first()?;
+        // A later field behind the payload would be taken for a part of it; the payload's own parse then fails loudly.
+        Some((trim(&rest[known.prefix.len()..]), Arc::clone(&known.row)))
+    }
+
+    fn remember(&mut self, prefix: &str, row: &Arc<RowSchema>) {
+        self.prefixes.truncate(REMEMBERED_PREFIXES - 1);
+        let prefix = Bytes::copy_from_slice(prefix.as_bytes());
+        self.prefixes.insert(0, Known { prefix, row: Arc::clone(row) });
+    }
+}
+
+/// Without JSON's white space at its end.
+fn trim(json: &str) -> &str {
+    json.trim_end_matches([' ', '\t', '\r', '\n'])
 }
 
 impl TopicDecoder {
@@ -79,7 +113,7 @@ impl TopicDecoder {
     ) -> Result<Decoded<'a>, Rejection> {
         let Some(value) = value else { return Ok(Decoded::Null) };
         let text = utf8(value, "value")?;
-        let (payload, schema) = unwrap(text, &mut self.value_schema, "after")?;
+        let (payload, schema) = unwrap(text, &mut self.values, "after")?;
         if payload == "null" {
             return Ok(Decoded::Null);
         }
@@ -122,7 +156,7 @@ impl TopicDecoder {
         let mut row = |part: Option<&'a RawValue>, name| {
             part.map(|part| match &schema {
                 Some(schema) => with_schema(part, schema, name),
-                None => without_schema(part, &mut self.plain_row, name),
+                None => without_schema(part, &mut self.plain_rows, name),
             })
             .transpose()
         };
@@ -173,8 +207,8 @@ impl TopicDecoder {
         if table.table.is_empty() {
             return Err(Rejection::new("undecodable", "`source_table` is empty"));
         }
-        let row = |part: Option<&'a RawValue>, last: &mut Option<Arc<RowSchema>>, name| {
-            part.map(|part| without_schema(part, last, name)).transpose()
+        let row = |part: Option<&'a RawValue>, known: &mut Schemas, name| {
+            part.map(|part| without_schema(part, known, name)).transpose()
         };
         let event = RawEvent {
             op,
@@ -183,9 +217,9 @@ impl TopicDecoder {
             source: "record form".to_owned(),
             position,
             source_time_ms: top.ts_ms.and_then(|raw| raw.get().parse().ok()),
-            key: row(top.key, &mut self.plain_key, "key")?,
-            before: row(top.before, &mut self.plain_row, "before")?,
-            after: row(top.after, &mut self.plain_row, "after")?,
+            key: row(top.key, &mut self.plain_keys, "key")?,
+            before: row(top.before, &mut self.plain_rows, "before")?,
+            after: row(top.after, &mut self.plain_rows, "after")?,
         };
         check_rows(&event)?;
         Ok(event)
@@ -199,7 +233,7 @@ impl TopicDecoder {
     /// Reads a record key: an object with or without a schema. `None` if it is JSON null.
     fn key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
         let text = utf8(key, "key")?;
-        let (payload, schema) = unwrap(text, &mut self.key_schema, "")?;
+        let (payload, schema) = unwrap(text, &mut self.keys, "")?;
         if payload == "null" {
             return Ok(None);
         }
@@ -208,7 +242,7 @@ impl TopicDecoder {
         })?;
         match schema {
             Some(schema) => with_schema(raw, &schema, "key").map(Some),
-            None => without_schema(raw, &mut self.plain_key, "key").map(Some),
+            None => without_schema(raw, &mut self.plain_keys, "key").map(Some),
         }
     }
 }
@@ -244,16 +278,11 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// holds the row's schema, nothing for keys.
 fn unwrap<'a>(
     text: &'a str,
-    known: &mut Option<Known>,
+    known: &mut KnownSchemas,
     row: &str,
 ) -> Result<(&'a str, Option<Arc<RowSchema>>), Rejection> {
-    if let Some(known) = known
-        && let Some(rest) = text.as_bytes().strip_prefix(known.prefix.as_ref())
-        && rest.last() == Some(&b'}')
-    {
-        let payload = &text[known.prefix.len()..text.len() - 1];
-        // A later field behind the payload would be taken for a part of it; the payload's own parse then fails loudly.
-        return Ok((payload, Some(Arc::clone(&known.row))));
+    if let Some((payload, row)) = known.payload(text) {
+        return Ok((payload, Some(row)));
     }
     let head = text.trim_start();
     if !head.starts_with('{') || !head[1..].trim_start().starts_with("\"schema\"") {
@@ -277,11 +306,10 @@ fn unwrap<'a>(
     let payload = wrapped.payload.get();
     // Where the payload lies in the text: both are slices of one piece of memory.
     let start = payload.as_ptr() as usize - text.as_ptr() as usize;
-    let last = text.len() == start + payload.len() + 1;
-    let row = new_schema(fields);
-    let entry = Known { prefix: Bytes::copy_from_slice(&text.as_bytes()[..start]), row: Arc::clone(&row) };
-    if last {
-        *known = Some(entry);
+    let row = known.fields.find(|known| known == fields, || fields.clone());
+    // Only where nothing but the closing brace follows: a schema behind its payload is no prefix.
+    if trim(&text[start + payload.len()..text.len().saturating_sub(1)]).is_empty() && text.ends_with('}') {
+        known.remember(&text[..start], &row);
     }
     Ok((payload, Some(row)))
 }
@@ -301,4 +329,65 @@ fn control_of(topic: &str, top: &Top<'_>) -> Option<Control> {
         return Some(Control::Heartbeat);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(decoder: &mut TopicDecoder, value: &str) -> Option<u64> {
+        match decoder.decode("t", None, Some(value.as_bytes())) {
+            Ok(Decoded::Change(event)) => event.after.map(|row| row.schema.id),
+            _ => None,
+        }
+    }
+
+    fn with_schema_text(field: &str) -> String {
+        let schema = format!(
+            r#"{{"type":"struct","fields":[{{"type":"struct","field":"after","fields":[{{"type":"int32","field":"{field}"}}]}}]}}"#
+        );
+        let source = r#"{"connector":"postgresql","name":"s","schema":"p","table":"t","sequence":"[null,\"1\"]"}"#;
+        format!(r#"{{"schema":{schema},"payload":{{"op":"c","after":{{"{field}":1}},"source":{source}}}}}"#)
+    }
+
+    #[test]
+    fn tables_by_turns_keep_their_fields() {
+        let mut decoder = TopicDecoder::default();
+        let first = id(&mut decoder, &with_schema_text("a"));
+        let second = id(&mut decoder, &with_schema_text("b"));
+        assert!(first.is_some() && second.is_some() && first != second);
+        assert_eq!(id(&mut decoder, &with_schema_text("a")), first);
+        assert_eq!(id(&mut decoder, &with_schema_text("b")), second);
+        assert_eq!(decoder.values.prefixes.len(), 2);
+        let plain = |field: &str| {
+            format!(
+                r#"{{"source_table":"p.t","op":"c","key":{{"k":1}},"after":{{"{field}":1}},"source_position":{{"lsn":"0/1"}}}}"#
+            )
+        };
+        let first = id(&mut decoder, &plain("a"));
+        let second = id(&mut decoder, &plain("b"));
+        assert!(first.is_some() && second.is_some() && first != second);
+        assert_eq!((id(&mut decoder, &plain("a")), id(&mut decoder, &plain("b"))), (first, second));
+    }
+
+    /// The known prefix is a shortcut, never another meaning.
+    #[test]
+    fn a_known_schema_changes_nothing_but_the_time() {
+        let text = with_schema_text("a");
+        let blank = text.replace("}}}", "}} \n}");
+        let more = format!("{},\"more\":1}}", &text[..text.len() - 1]);
+        let null = format!("{}null }}", &text[..text.find("{\"op\"").expect("payload")]);
+        let end = format!("{text}\n");
+        for other in [&blank, &more, &null, &end] {
+            let fresh =
+                TopicDecoder::default().decode("t", None, Some(other.as_bytes())).map(|it| format!("{it:?}").len());
+            let mut decoder = TopicDecoder::default();
+            assert!(id(&mut decoder, &text).is_some());
+            let known = decoder.decode("t", None, Some(other.as_bytes())).map(|it| format!("{it:?}").len());
+            assert_eq!(fresh.is_ok(), known.is_ok(), "{other}");
+        }
+        let mut decoder = TopicDecoder::default();
+        assert!(id(&mut decoder, &text).is_some());
+        assert!(matches!(decoder.decode("t", None, Some(null.as_bytes())), Ok(Decoded::Null)));
+    }
 }

@@ -14,8 +14,35 @@ use crate::core::wire::{Field, WireType};
 
 static NEXT_SCHEMA: AtomicU64 = AtomicU64::new(1);
 
+/// Lists of fields that a decoder remembers. A topic may carry several tables by turns, and each list must keep its number:
+/// mappings are made and remembered by it.
+const REMEMBERED: usize = 256;
+
+/// The lists of fields that were met, the last one first.
+#[derive(Debug, Default)]
+pub(super) struct Schemas(Vec<Arc<RowSchema>>);
+
+impl Schemas {
+    /// The list that fits, else a new one with a new number.
+    pub(super) fn find(
+        &mut self,
+        fits: impl Fn(&[Field]) -> bool,
+        make: impl FnOnce() -> Vec<Field>,
+    ) -> Arc<RowSchema> {
+        let known = self.0.iter().position(|schema| fits(&schema.fields));
+        let schema = match known {
+            Some(0) => return Arc::clone(&self.0[0]),
+            Some(at) => self.0.remove(at),
+            None => new_schema(make()),
+        };
+        self.0.truncate(REMEMBERED - 1);
+        self.0.insert(0, Arc::clone(&schema));
+        schema
+    }
+}
+
 /// Gives a list of fields its number.
-pub(super) fn new_schema(fields: Vec<Field>) -> Arc<RowSchema> {
+fn new_schema(fields: Vec<Field>) -> Arc<RowSchema> {
     Arc::new(RowSchema { id: NEXT_SCHEMA.fetch_add(1, Ordering::Relaxed), fields })
 }
 
@@ -30,25 +57,18 @@ pub(super) fn with_schema<'a>(
     Ok(RawRow { schema: Arc::clone(schema), cells })
 }
 
-/// Reads a row without a schema. `last` is the list of fields of the row before it, which is nearly always the same.
+/// Reads a row without a schema. `known` are the lists of fields of the rows before it.
 pub(super) fn without_schema<'a>(
     text: &'a RawValue,
-    last: &mut Option<Arc<RowSchema>>,
+    known: &mut Schemas,
     part: &'static str,
 ) -> Result<RawRow<'a>, Rejection> {
     let named = read(text, AnyFields, part)?;
-    let same = last.as_ref().filter(|schema| {
-        schema.fields.len() == named.len()
-            && schema.fields.iter().zip(&named).all(|(field, (name, _))| field.name == *name)
-    });
-    let schema = match same {
-        Some(schema) => Arc::clone(schema),
-        None => {
-            let field = |name: &Cow<'_, str>| Field { name: name.to_string(), kind: WireType::Untyped, optional: true };
-            new_schema(named.iter().map(|(name, _)| field(name)).collect())
-        }
+    let fits = |fields: &[Field]| {
+        fields.len() == named.len() && fields.iter().zip(&named).all(|(field, (name, _))| field.name == *name)
     };
-    *last = Some(Arc::clone(&schema));
+    let field = |name: &Cow<'_, str>| Field { name: name.to_string(), kind: WireType::Untyped, optional: true };
+    let schema = known.find(fits, || named.iter().map(|(name, _)| field(name)).collect());
     Ok(RawRow { schema, cells: named.into_iter().map(|(_, cell)| cell).collect() })
 }
 
@@ -188,16 +208,23 @@ mod tests {
             let rejection = with_schema(raw(text), &schema, "after").expect_err(text);
             assert_eq!(rejection.reason, "undecodable");
         }
-        assert!(without_schema(raw(r#"{"a":1,"a":2}"#), &mut None, "after").is_err());
+        assert!(without_schema(raw(r#"{"a":1,"a":2}"#), &mut Schemas::default(), "after").is_err());
     }
 
     #[test]
     fn a_row_without_schema_keeps_its_schema_while_its_fields_stay() {
-        let mut last = None;
+        let mut last = Schemas::default();
         let first = without_schema(raw(r#"{"a":1,"b":2}"#), &mut last, "after").expect("row").schema.id;
         let same = without_schema(raw(r#"{"a":3,"b":4}"#), &mut last, "after").expect("row").schema.id;
         let other = without_schema(raw(r#"{"a":3,"b":4,"c":5}"#), &mut last, "after").expect("row").schema.id;
         assert_eq!(first, same);
         assert_ne!(first, other);
+        // Tables that come by turns keep their numbers: a new one for every record would be a new mapping each.
+        let again = without_schema(raw(r#"{"a":5,"b":6}"#), &mut last, "after").expect("row").schema.id;
+        assert_eq!(first, again);
+        for field in 0..2 * REMEMBERED {
+            without_schema(raw(&format!("{{\"x{field}\":1}}")), &mut last, "after").expect("row");
+        }
+        assert_eq!(last.0.len(), REMEMBERED);
     }
 }

@@ -1,0 +1,84 @@
+//! What a plan asks of the destination while it is made: tables, numbers of scopes, and, rarely, what is stored for a key.
+//!
+//! A trait, so that plans are made in simulations by the same code as against databases.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::core::failure::Failure;
+use crate::core::table::Table;
+use crate::core::token::Token;
+use crate::core::value::Value;
+use crate::sink::{Session, Sink, bookkeep};
+
+use super::tables::{Met, Refused, Resolved, Tables};
+
+/// See the module.
+pub trait Lookup: Send {
+    /// What the events of a table lead to.
+    fn resolve(&mut self, met: Met<'_>) -> impl Future<Output = Result<Resolved, Refused>> + Send;
+
+    /// The number of a scope of tokens.
+    fn scope(&mut self, description: String) -> impl Future<Output = Result<u16, Failure>> + Send;
+
+    /// The token of a key's row or tombstone.
+    fn stored_token(
+        &mut self,
+        table: &Table,
+        key: &[Value],
+    ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
+
+    /// Whether a key has a live row.
+    fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+}
+
+/// The answers of a database.
+pub(super) struct Live<'s> {
+    pub(super) tables: Arc<Tables>,
+    pub(super) scopes: Arc<Scopes>,
+    pub(super) session: &'s mut Session,
+}
+
+impl Lookup for Live<'_> {
+    async fn resolve(&mut self, met: Met<'_>) -> Result<Resolved, Refused> {
+        self.tables.resolve(met).await
+    }
+
+    async fn scope(&mut self, description: String) -> Result<u16, Failure> {
+        self.scopes.id(description).await
+    }
+
+    async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
+        let keys = [key.to_vec()];
+        Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
+    }
+
+    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        bookkeep::row_exists(self.session, table, key).await
+    }
+}
+
+/// Ids of scopes, shared by all lanes: handed out by the destination, never changed.
+#[derive(Debug)]
+pub struct Scopes {
+    sink: Sink,
+    known: Mutex<HashMap<String, u16>>,
+}
+
+impl Scopes {
+    /// Scopes of a destination.
+    pub fn new(sink: Sink) -> Self {
+        Self { sink, known: Mutex::default() }
+    }
+
+    pub(super) async fn id(&self, description: String) -> Result<u16, Failure> {
+        if let Some(id) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&description) {
+            return Ok(*id);
+        }
+        let mut session = self.sink.session("scopes").await?;
+        let id = bookkeep::scope_id(&mut session, &description).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(description, id);
+        Ok(id)
+    }
+}

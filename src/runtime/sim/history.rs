@@ -1,0 +1,321 @@
+//! Random histories of a source: the log that a connector would write, and what the tables hold in the end, told by the order
+//! in which the source made its changes and by nothing that lastword computes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::core::record::{Headers, Record, TopicPartition};
+
+/// A value that the destination refuses (a CHECK constraint).
+pub const BAD: i64 = 666;
+pub const TABLES: [&str; 2] = ["a", "b"];
+const PARTITIONS: i64 = 2;
+const KEYS: i64 = 6;
+
+/// SplitMix64: a run is told by its seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, end: i64) -> i64 {
+        (self.next() % end.max(1) as u64) as i64
+    }
+
+    pub fn chance(&mut self, percent: i64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// A log, and what comes of it.
+#[derive(Default)]
+pub struct History {
+    pub log: BTreeMap<TopicPartition, Vec<Record>>,
+    /// Ends of the partitions, behind trailing gaps.
+    pub ends: BTreeMap<TopicPartition, i64>,
+    /// What the tables hold in the end.
+    pub truth: BTreeMap<(String, i64), i64>,
+    /// Records that nobody can read.
+    pub garbage: BTreeSet<(TopicPartition, i64)>,
+    /// Records that the destination refuses.
+    pub bad: BTreeSet<(TopicPartition, i64)>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    at: TopicPartition,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    bad: bool,
+    garbage: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Postgres,
+    MariaDb,
+}
+
+struct Writer<'r> {
+    random: &'r mut Random,
+    kind: Kind,
+    feed: Vec<Entry>,
+    /// Where transactions begin in the feed: a connector starts again at one of them.
+    starts: Vec<usize>,
+    model: BTreeMap<(&'static str, i64), i64>,
+    /// The last good change of each key, in the source's order.
+    last: BTreeMap<(&'static str, i64), Option<i64>>,
+    lsn: u64,
+    commit: Option<u64>,
+    gtid: u64,
+    /// How often keys were spread over the partitions anew.
+    moved: i64,
+}
+
+pub fn history(seed: u64) -> History {
+    let mut random = Random(seed);
+    let kind = if seed % 3 == 2 { Kind::MariaDb } else { Kind::Postgres };
+    let mut writer = Writer {
+        random: &mut random,
+        kind,
+        feed: Vec::new(),
+        starts: Vec::new(),
+        model: BTreeMap::new(),
+        last: BTreeMap::new(),
+        lsn: 100,
+        commit: None,
+        gtid: 0,
+        moved: 0,
+    };
+    writer.snapshot();
+    // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
+    let short = writer.random.chance(50);
+    for _ in 0..if short { writer.random.below(4) } else { 10 + writer.random.below(25) } {
+        // Keys go to another partition, while the events before lie in one that may lag behind.
+        if writer.commit.is_some() && writer.random.chance(10) {
+            writer.moved += 1;
+        }
+        writer.transaction();
+        if writer.random.chance(12) {
+            writer.redeliver();
+        }
+    }
+    let (feed, last) = (writer.feed, writer.last);
+    lay_out(&mut random, feed, last)
+}
+
+impl Writer<'_> {
+    /// Rows as they are, read while a transaction is open that began before: its changes lie below the snapshot in the log.
+    fn snapshot(&mut self) {
+        for table in TABLES {
+            for id in 0..self.random.below(KEYS) {
+                let v = self.random.below(100);
+                self.model.insert((table, id), v);
+                self.last.insert((table, id), Some(v));
+            }
+        }
+        let open: Vec<u64> = (0..self.random.below(4)).map(|_| self.advance()).collect();
+        self.advance();
+        for ((table, id), v) in self.model.clone() {
+            let source = self.source(table, self.lsn, "true");
+            self.row(table, id, "r", v, &source);
+        }
+        self.starts.push(self.feed.len());
+        self.gtid += 1;
+        for lsn in open {
+            self.change(lsn);
+        }
+        if self.random.chance(50) {
+            self.commit = Some(self.advance());
+        }
+    }
+
+    fn advance(&mut self) -> u64 {
+        self.lsn += 1 + self.random.below(9) as u64;
+        self.lsn
+    }
+
+    fn transaction(&mut self) {
+        self.starts.push(self.feed.len());
+        self.gtid += 1;
+        for _ in 0..1 + self.random.below(5) {
+            let lsn = self.advance();
+            self.change(lsn);
+        }
+        self.commit = Some(self.advance());
+        if self.random.chance(15) {
+            self.read_again();
+        }
+        if self.random.chance(5) {
+            let (table, id) = self.key();
+            self.push(table, id, Some("not a change event".into()), false, true);
+        }
+    }
+
+    fn key(&mut self) -> (&'static str, i64) {
+        (TABLES[self.random.below(2) as usize], self.random.below(KEYS))
+    }
+
+    /// One change, or one statement over many rows.
+    fn change(&mut self, lsn: u64) {
+        let (table, id) = self.key();
+        let source = self.source(table, lsn, "false");
+        if self.random.chance(6) {
+            return self.shift(table, &source);
+        }
+        if self.kind == Kind::Postgres && self.random.chance(3) {
+            return self.truncate(table, &source);
+        }
+        match (self.model.contains_key(&(table, id)), self.random.below(4)) {
+            (false, _) => self.write(table, id, "c", &source),
+            (true, 0) => self.delete(table, id, &source),
+            (true, 1) => {
+                let other = self.random.below(KEYS);
+                if self.model.contains_key(&(table, other)) {
+                    return;
+                }
+                self.delete(table, id, &source);
+                self.write(table, other, "c", &source);
+            }
+            (true, _) => self.write(table, id, "u", &source),
+        }
+    }
+
+    /// `update t set id = id + 1 order by id desc`: every key but the last one is deleted and made again at one position.
+    fn shift(&mut self, table: &'static str, source: &str) {
+        let rows: Vec<(i64, i64)> =
+            self.model.iter().filter(|((of, _), _)| *of == table).map(|((_, id), v)| (*id, *v)).collect();
+        if rows.iter().any(|(id, _)| *id >= KEYS - 1) || self.kind == Kind::Postgres {
+            return;
+        }
+        for (id, _) in rows.into_iter().rev() {
+            self.delete(table, id, source);
+            self.write(table, id + 1, "c", source);
+        }
+    }
+
+    fn truncate(&mut self, table: &'static str, source: &str) {
+        self.model.retain(|(of, _), _| *of != table);
+        for ((of, _), last) in &mut self.last {
+            if *of == table {
+                *last = None;
+            }
+        }
+        let value = format!(r#"{{"op":"t","before":null,"after":null,"source":{source}}}"#);
+        let id = self.random.below(PARTITIONS);
+        self.push(table, id, Some(value), false, false);
+        if let Some(entry) = self.feed.last_mut() {
+            entry.key = None;
+        }
+    }
+
+    /// An incremental snapshot reads a row that nobody changed.
+    fn read_again(&mut self) {
+        let (table, id) = self.key();
+        let Some(v) = self.model.get(&(table, id)).copied() else { return };
+        if v != BAD && self.kind == Kind::Postgres {
+            let source = self.source(table, self.lsn, "incremental");
+            self.row(table, id, "r", v, &source);
+        }
+    }
+
+    fn write(&mut self, table: &'static str, id: i64, op: &str, source: &str) {
+        let v = if self.random.chance(4) { BAD } else { self.random.below(100) };
+        self.model.insert((table, id), v);
+        if v != BAD {
+            self.last.insert((table, id), Some(v));
+        }
+        self.row(table, id, op, v, source);
+    }
+
+    fn row(&mut self, table: &'static str, id: i64, op: &str, v: i64, source: &str) {
+        let value = format!(r#"{{"op":"{op}","before":null,"after":{{"id":{id},"v":{v}}},"source":{source}}}"#);
+        self.push(table, id, Some(value), v == BAD, false);
+    }
+
+    fn delete(&mut self, table: &'static str, id: i64, source: &str) {
+        self.model.remove(&(table, id));
+        self.last.insert((table, id), None);
+        let value = format!(r#"{{"op":"d","before":{{"id":{id},"v":null}},"after":null,"source":{source}}}"#);
+        self.push(table, id, Some(value), false, false);
+        self.push(table, id, None, false, false);
+    }
+
+    fn push(&mut self, table: &str, id: i64, value: Option<String>, bad: bool, garbage: bool) {
+        self.feed.push(Entry {
+            at: TopicPartition::new(format!("s.p.{table}"), ((id + self.moved) % PARTITIONS) as i32),
+            key: Some(format!("{{\"id\":{id}}}").into()),
+            value: value.map(Bytes::from),
+            bad,
+            garbage,
+        });
+    }
+
+    fn source(&self, table: &str, lsn: u64, snapshot: &str) -> String {
+        match self.kind {
+            Kind::Postgres => {
+                let commit = match self.commit {
+                    Some(commit) => format!("\\\"{commit}\\\""),
+                    None => "null".to_owned(),
+                };
+                format!(
+                    r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
+                )
+            }
+            Kind::MariaDb => {
+                let gtid = if snapshot == "false" { format!("\"0-1-{}\"", self.gtid) } else { "null".to_owned() };
+                format!(
+                    r#"{{"connector":"mariadb","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn}}}"#
+                )
+            }
+        }
+    }
+
+    /// The connector was killed and starts again at a transaction that it sent already.
+    fn redeliver(&mut self) {
+        let back = self.random.below(4) as usize;
+        let from = self.starts.iter().rev().nth(back).copied().unwrap_or(self.feed.len());
+        let again: Vec<Entry> = self.feed[from..].iter().filter(|entry| !entry.garbage).cloned().collect();
+        self.feed.extend(again);
+    }
+}
+
+fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, i64), Option<i64>>) -> History {
+    let mut history = History::default();
+    for table in TABLES {
+        for partition in 0..PARTITIONS as i32 {
+            let at = TopicPartition::new(format!("s.p.{table}"), partition);
+            history.log.insert(at.clone(), Vec::new());
+            history.ends.insert(at, 0);
+        }
+    }
+    for entry in feed {
+        let Some(end) = history.ends.get_mut(&entry.at) else { continue };
+        // Gaps: compaction, transaction markers.
+        *end += i64::from(random.chance(10)) * (1 + random.below(3));
+        let (at, offset) = (entry.at, *end);
+        *end += 1;
+        if entry.garbage {
+            history.garbage.insert((at.clone(), offset));
+        }
+        if entry.bad {
+            history.bad.insert((at.clone(), offset));
+        }
+        let headers = Headers::default();
+        let record = Record { at: at.clone(), offset, timestamp_ms: None, key: entry.key, value: entry.value, headers };
+        history.log.entry(at).or_default().push(record);
+    }
+    for end in history.ends.values_mut() {
+        *end += random.below(3);
+    }
+    let live = last.into_iter().filter_map(|((table, id), v)| Some(((table.to_owned(), id), v?)));
+    history.truth = live.collect();
+    history
+}

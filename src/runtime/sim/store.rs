@@ -1,0 +1,250 @@
+//! A destination in memory. It applies plans by the rules that the real ones follow, each in one transaction, and is asked for
+//! claims as they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::core::failure::{Class, Failure};
+use crate::core::lane::Claimed;
+use crate::core::mapping::Mapping;
+use crate::core::order::OrderPolicy;
+use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
+use crate::core::record::TopicPartition;
+use crate::core::table::{Column, ColumnType, Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::token::Token;
+use crate::core::value::Value;
+use crate::runtime::lookup::Lookup;
+use crate::runtime::tables::{Met, Refused, Resolved};
+
+use super::history::{BAD, Random};
+
+/// A checkpoint row.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    pub next: i64,
+    pub fence: i64,
+    pub owner: String,
+    pub open_delete: Option<Bytes>,
+    pub counts: Counts,
+}
+
+/// Rows with their tokens, and tombstones: what a replay must not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub rows: BTreeMap<(String, i64), (Vec<u8>, i64)>,
+    pub tombstones: BTreeMap<(String, i64), Vec<u8>>,
+    pub truncates: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    pub contents: Contents,
+    pub checkpoints: BTreeMap<(String, TopicPartition), Checkpoint>,
+    pub quarantine: BTreeMap<(TopicPartition, i64), &'static str>,
+    pub ledger: Vec<LedgerEntry>,
+    pub sum: TableOutcome,
+    pub missed: u64,
+    scopes: HashMap<String, u16>,
+    tables: HashMap<String, Arc<Table>>,
+}
+
+impl Store {
+    /// Claims partitions for an owner, whoever has them.
+    pub fn claim(&mut self, key: &str, owner: &str, partitions: &[TopicPartition]) -> Vec<Claimed> {
+        let raise = |at: &TopicPartition| {
+            let row = self.checkpoints.entry((key.to_owned(), at.clone())).or_default();
+            row.fence += 1;
+            owner.clone_into(&mut row.owner);
+            let incarnation = "-".into();
+            Claimed {
+                at: at.clone(),
+                incarnation,
+                next: row.next,
+                fence: row.fence,
+                open_delete: row.open_delete.clone(),
+            }
+        };
+        partitions.iter().map(raise).collect()
+    }
+
+    pub fn owned(&self, key: &str, owner: &str) -> Vec<TopicPartition> {
+        let mine = self.checkpoints.iter().filter(|((of, _), row)| of == key && row.owner == owner);
+        mine.map(|((_, at), _)| at.clone()).collect()
+    }
+
+    /// One transaction: all of the plan or nothing of it.
+    pub fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        let mut inside = self.clone();
+        match inside.apply_inside(plan) {
+            Ok(applied) => {
+                *self = inside;
+                Ok(applied)
+            }
+            Err(failure) => {
+                self.missed += u64::from(failure.class == Class::Fenced);
+                Err(failure)
+            }
+        }
+    }
+
+    fn apply_inside(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        for advance in &plan.advances {
+            self.advance(&plan.checkpoint_owner, advance)?;
+        }
+        let tables = plan.tables.iter().map(|table| self.table(table)).collect::<Result<Vec<_>, _>>()?;
+        for record in &plan.quarantine {
+            self.quarantine.insert((record.at.clone(), record.offset), record.reason);
+        }
+        for entry in &plan.ledger {
+            let there =
+                |known: &LedgerEntry| (&known.at, known.kind, known.offset) == (&entry.at, entry.kind, entry.offset);
+            if !self.ledger.iter().any(there) {
+                self.ledger.push(entry.clone());
+            }
+        }
+        Ok(Applied { tables })
+    }
+
+    fn advance(&mut self, key: &str, advance: &Advance) -> Result<(), Failure> {
+        let row = self.checkpoints.get_mut(&(key.to_owned(), advance.at.clone()));
+        let Some(row) = row.filter(|row| row.fence == advance.fence && row.next == advance.from) else {
+            return Err(Failure::new(Class::Fenced, "fenced", "compare-and-swap missed"));
+        };
+        row.next = advance.next;
+        row.open_delete.clone_from(&advance.open_delete);
+        row.counts.changes += advance.counts.changes;
+        row.counts.filtered += advance.counts.filtered;
+        row.counts.quarantined += advance.counts.quarantined;
+        row.counts.control += advance.counts.control;
+        Ok(())
+    }
+
+    fn table(&mut self, plan: &TablePlan) -> Result<TableOutcome, Failure> {
+        let name = plan.table.name().table.clone();
+        let contents = &mut self.contents;
+        let mut outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
+        if let Some(token) = plan.truncate {
+            let token = token.as_bytes().to_vec();
+            let held = contents.truncates.entry(name.clone()).or_default();
+            *held = token.clone().max(held.clone());
+            contents.rows.retain(|(of, _), (row, _)| *of != name || *row > token);
+            contents.tombstones.retain(|(of, _), stone| *of != name || *stone > token);
+        }
+        let upserts = plan.upserts.iter().flat_map(|group| &group.rows);
+        let upserts = upserts.map(|row| (row.values[0].clone(), row.token, Some(row.values[1].clone())));
+        let deletes = plan.deletes.iter().map(|delete| (delete.key[0].clone(), delete.token, None));
+        for (id, token, value) in upserts.chain(deletes) {
+            let (Value::Int(id), token) = (id, token.as_bytes().to_vec()) else { continue };
+            let value = value.map(|value| value.as_int().unwrap_or(-1));
+            if value == Some(BAD) {
+                return Err(Failure::new(Class::Record, "23514", "check"));
+            }
+            let key = (name.clone(), id);
+            if contents.truncates.get(&name).is_some_and(|held| *held >= token) {
+                outcome.superseded_by_truncate += 1;
+            } else if contents.rows.get(&key).is_some_and(|(held, _)| *held >= token) {
+                outcome.superseded_by_row += 1;
+            } else if contents.tombstones.get(&key).is_some_and(|held| *held >= token) {
+                outcome.superseded_by_tombstone += 1;
+            } else {
+                outcome.applied += 1;
+                match value {
+                    Some(value) => {
+                        contents.tombstones.remove(&key);
+                        contents.rows.insert(key, (token, value));
+                    }
+                    None => {
+                        contents.rows.remove(&key);
+                        contents.tombstones.insert(key, token);
+                    }
+                }
+            }
+        }
+        crate::runtime::progress::add_outcome(&mut self.sum, &outcome);
+        Ok(outcome)
+    }
+
+    fn met(&mut self, name: &str) -> Arc<Table> {
+        let id = self.tables.len() as u32 + 1;
+        Arc::clone(self.tables.entry(name.to_owned()).or_insert_with(|| table(id, name)))
+    }
+}
+
+/// Table `b` has a column that no event carries, so that what shines through from a former life of a row would be seen by the planner.
+fn table(id: u32, name: &str) -> Arc<Table> {
+    let column = |name: &str| Column {
+        name: name.into(),
+        kind: ColumnType::Int { bits: 64, unsigned: false },
+        native: "bigint".into(),
+        nullable: true,
+        generated: false,
+        has_default: false,
+        wide_equality: None,
+    };
+    let names: &[&str] = if name == "b" { &["id", "v", "extra"] } else { &["id", "v"] };
+    let shape = TableShape {
+        name: TableName::new(None, name),
+        columns: names.iter().map(|name| column(name)).collect(),
+        primary_key: vec!["id".into()],
+        unique_keys: Vec::new(),
+        has_token: true,
+        has_deleted: false,
+    };
+    Arc::new(Table {
+        id,
+        shape,
+        contract: Contract::FinalState,
+        delete: DeleteMode::Hard,
+        token_storage: TokenStorage::Column,
+        key: vec![0],
+        single_writer: false,
+        order_by: Vec::new(),
+    })
+}
+
+/// The store's answers to a planner; now and then it does not answer.
+pub struct Answers<'s> {
+    pub store: &'s mut Store,
+    pub random: &'s mut Random,
+    pub trouble_percent: i64,
+}
+
+impl Answers<'_> {
+    fn trouble(&mut self) -> Result<(), Failure> {
+        match self.random.chance(self.trouble_percent) {
+            true => Err(Failure::new(Class::Transient, "sim", "no answer")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Lookup for Answers<'_> {
+    async fn resolve(&mut self, met: Met<'_>) -> Result<Resolved, Refused> {
+        self.trouble()?;
+        let table = self.store.met(&met.source.table);
+        if met.op == crate::core::event::Op::Truncate {
+            return Ok(Resolved::Whole(Some(table)));
+        }
+        let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
+        mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
+    }
+
+    async fn scope(&mut self, description: String) -> Result<u16, Failure> {
+        self.trouble()?;
+        let next = self.store.scopes.len() as u16 + 1;
+        Ok(*self.store.scopes.entry(description).or_insert(next))
+    }
+
+    async fn stored_token(&mut self, _: &Table, _: &[Value]) -> Result<Option<Token>, Failure> {
+        self.trouble()?;
+        Ok(None)
+    }
+
+    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        self.trouble()?;
+        let key = (table.name().table.clone(), key[0].as_int().unwrap_or(-1));
+        Ok(self.store.contents.rows.contains_key(&key))
+    }
+}
