@@ -72,7 +72,7 @@ impl Traffic {
         let id = (self.dice.roll(KEYS) * self.dice.roll(KEYS) / KEYS) as i64;
         self.lsn += 8;
         let source = json!({
-            "connector": "postgresql", "name": "made-up", "ts_ms": 1_700_000_000_000_u64 + self.lsn, "snapshot": "false", "db": "d",
+            "connector": "postgresql", "name": "made-up", "ts_ms": now_ms(), "snapshot": "false", "db": "d",
             "sequence": format!("[\"{}\",\"{}\"]", self.commit, self.lsn), "schema": self.schema, "table": "items",
         });
         self.commit = self.lsn + 4;
@@ -117,7 +117,8 @@ impl Traffic {
             topic: self.topic.clone(),
             partition,
             offset: *offset,
-            ts: 1_700_000_000_000 + *offset,
+            // Older records would fall to the broker's retention at once.
+            ts: now_ms(),
             headers: Vec::new(),
             key: Some(json!({ "id": id }).to_string()),
             payload,
@@ -125,4 +126,8 @@ impl Traffic {
         *offset += 1;
         self.records += 1;
     }
+}
+
+fn now_ms() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_millis() as i64
 }
