@@ -82,13 +82,26 @@ impl Stage {
         }
         let mut stage = Self { connector, form: Form::Schemas, database, records: with_schemas, expected, kinds };
         if form == Form::Plain {
-            // Events without a schema cannot make tables: those of the other form are left, without anything of lastword's.
-            stage.program(From::Files, &stage.records).catch_up(&[]);
-            stage.database.forget();
+            stage.make_tables();
             stage.form = form;
             stage.records = load(form);
         }
         stage
+    }
+
+    /// Events without a schema cannot make tables. Servers get those of the other form, without anything of lastword's; in SQLite
+    /// these would be plain text where the events have dates and decimals, so there the types are written by hand.
+    fn make_tables(&self) {
+        if self.database.dialect != Dialect::Sqlite {
+            self.program(From::Files, &self.records).catch_up(&[]);
+            self.database.forget();
+            return;
+        }
+        for topic in captures::topics(&self.records) {
+            let Some((schema, table)) = table_of(&topic) else { continue };
+            let name = Dialect::Sqlite.table(&TableName::new(Some(schema), table));
+            self.database.execute(&render::sqlite_table(&self.records, &topic, &name));
+        }
     }
 
     /// The program with these records in front of it.

@@ -46,6 +46,41 @@ pub fn kinds(records: &[Captured], topic: &str) -> BTreeMap<String, Kind> {
     kinds
 }
 
+/// A table for the events of a topic in SQLite, with types that say what is in their texts.
+pub fn sqlite_table(records: &[Captured], topic: &str, name: &str) -> String {
+    let of_topic = || records.iter().filter(|record| record.topic == topic);
+    let parse = |text: &String| serde_json::from_str::<Value>(text).expect("JSON");
+    let event = of_topic().find_map(|record| record.payload.as_ref()).map(parse).expect("an event");
+    let key = of_topic().find_map(|record| record.key.as_ref()).map(parse).expect("a key");
+    let ident = |field: &Value| format!("\"{}\"", field["field"].as_str().expect("a name").replace('"', "\"\""));
+    let parts = event["schema"]["fields"].as_array().expect("fields");
+    let after = parts.iter().find(|part| part["field"] == "after").expect("a row");
+    let keys: Vec<String> = key["schema"]["fields"].as_array().expect("fields").iter().map(ident).collect();
+    let column = |field: &Value| {
+        let name = ident(field);
+        let null = if keys.contains(&name) { " not null" } else { "" };
+        format!("{name} {}{null}", sqlite_type(field))
+    };
+    let columns: Vec<String> = after["fields"].as_array().expect("fields").iter().map(column).collect();
+    format!("create table {name} ({}, primary key ({}))", columns.join(", "), keys.join(", "))
+}
+
+fn sqlite_type(field: &Value) -> String {
+    let parameter = |name: &str| field["parameters"][name].as_str().expect("a parameter").to_owned();
+    match (field["type"].as_str().unwrap_or(""), field["name"].as_str().unwrap_or("")) {
+        (_, "org.apache.kafka.connect.data.Decimal") => {
+            format!("decimal_text({}, {})", parameter("connect.decimal.precision"), parameter("scale"))
+        }
+        (_, "io.debezium.time.Date") => "date_text".to_owned(),
+        (_, "io.debezium.time.ZonedTimestamp") => "timestamptz_text".to_owned(),
+        (kind, "") if kind.starts_with("int") => "integer".to_owned(),
+        ("float" | "double", "") => "real".to_owned(),
+        ("boolean", "") => "boolean".to_owned(),
+        ("string", "") => "text".to_owned(),
+        (kind, name) => panic!("no type in SQLite for {kind} {name}"),
+    }
+}
+
 fn kind(field: &Value) -> Kind {
     let name = field["name"].as_str().unwrap_or("");
     match (field["type"].as_str().unwrap_or(""), name) {
