@@ -6,3 +6,4 @@
 mod captures_suite;
 mod cli_suite;
 mod support;
+mod tidy;

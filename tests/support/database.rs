@@ -28,6 +28,18 @@ pub struct Database {
 /// All tables with all rows as text, keys and tokens and tombstones among them.
 pub type Contents = BTreeMap<String, Vec<String>>;
 
+/// Both must be equal; says which lines differ.
+#[track_caller]
+pub fn assert_same(what: &str, before: &Contents, after: &Contents) {
+    let lines = |contents: &Contents| -> Vec<String> {
+        contents.iter().flat_map(|(table, lines)| lines.iter().map(move |line| format!("{table}: {line}"))).collect()
+    };
+    let (before, after) = (lines(before), lines(after));
+    let gone: Vec<&String> = before.iter().filter(|line| !after.contains(line)).take(20).collect();
+    let new: Vec<&String> = after.iter().filter(|line| !before.contains(line)).take(20).collect();
+    assert!(before == after, "{what}: contents changed\nbefore only: {gone:#?}\nafterwards only: {new:#?}");
+}
+
 impl Database {
     /// A new file.
     pub fn sqlite() -> Self {
