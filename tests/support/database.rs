@@ -217,14 +217,17 @@ impl Database {
             let rows = self.texts(&format!("select {} from {quoted}", columns.join(", ")));
             let mut lines: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
             lines.sort();
-            contents.insert(name, lines);
+            // On MariaDB the names of side tables hold a hash over the database's name, which is another in every test.
+            let side = self.dialect == Dialect::Mysql && name.starts_with("lastword_");
+            let name = if side { name[..name.len() - 17].to_owned() } else { name };
+            assert!(contents.insert(name, lines).is_none(), "two tables with one name");
         }
         let states = self.bookkeeping("table_state");
         let token = self.as_text("truncate_token", "varbinary");
         let mut lines: Vec<String> = self
             .texts(&format!("select table_name, {token} from {states}"))
             .iter()
-            .map(|row| format!("{row:?}"))
+            .map(|row| format!("{row:?}").replace(self.name(), "db"))
             .collect();
         lines.sort();
         contents.insert("truncate tokens".to_owned(), lines);

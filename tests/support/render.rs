@@ -51,18 +51,21 @@ pub fn sqlite_table(records: &[Captured], topic: &str, name: &str) -> String {
     let of_topic = || records.iter().filter(|record| record.topic == topic);
     let parse = |text: &String| serde_json::from_str::<Value>(text).expect("JSON");
     let event = of_topic().find_map(|record| record.payload.as_ref()).map(parse).expect("an event");
-    let key = of_topic().find_map(|record| record.key.as_ref()).map(parse).expect("a key");
+    let key = of_topic().find_map(|record| record.key.as_ref()).map(parse).unwrap_or_default();
     let ident = |field: &Value| format!("\"{}\"", field["field"].as_str().expect("a name").replace('"', "\"\""));
     let parts = event["schema"]["fields"].as_array().expect("fields");
     let after = parts.iter().find(|part| part["field"] == "after").expect("a row");
-    let keys: Vec<String> = key["schema"]["fields"].as_array().expect("fields").iter().map(ident).collect();
+    let keys: Vec<String> = key["schema"]["fields"].as_array().into_iter().flatten().map(ident).collect();
     let column = |field: &Value| {
         let name = ident(field);
         let null = if keys.contains(&name) { " not null" } else { "" };
         format!("{name} {}{null}", sqlite_type(field))
     };
-    let columns: Vec<String> = after["fields"].as_array().expect("fields").iter().map(column).collect();
-    format!("create table {name} ({}, primary key ({}))", columns.join(", "), keys.join(", "))
+    let mut columns: Vec<String> = after["fields"].as_array().expect("fields").iter().map(column).collect();
+    if !keys.is_empty() {
+        columns.push(format!("primary key ({})", keys.join(", ")));
+    }
+    format!("create table {name} ({})", columns.join(", "))
 }
 
 fn sqlite_type(field: &Value) -> String {
@@ -76,8 +79,9 @@ fn sqlite_type(field: &Value) -> String {
         (kind, "") if kind.starts_with("int") => "integer".to_owned(),
         ("float" | "double", "") => "real".to_owned(),
         ("boolean", "") => "boolean".to_owned(),
-        ("string", "") => "text".to_owned(),
-        (kind, name) => panic!("no type in SQLite for {kind} {name}"),
+        ("bytes", "") => "blob".to_owned(),
+        // What is not understood yet is refused or kept aside when it is met.
+        _ => "text".to_owned(),
     }
 }
 
