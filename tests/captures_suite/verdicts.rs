@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::stage::{Form, From, Stage};
 use crate::support::captures;
+use crate::support::program::Finished;
 
 /// Connector, form, scenario, destination.
 type Case = [String; 4];
@@ -81,9 +82,7 @@ fn outcome(connector: &'static str, form: Form, scenario: &str, dialect: Dialect
     let program = stage.program(From::Files, &stage.records);
     let finished = program.run(&["run", "--until-caught-up", "--json"]);
     if finished.code != Some(0) {
-        let error = finished.stderr.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
-        let code = error.and_then(|error| error["code"].as_str().map(str::to_owned)).unwrap_or_default();
-        return Outcome { verdict: format!("refused {code}"), kept: Vec::new() };
+        return Outcome { verdict: refusal(&finished), kept: Vec::new() };
     }
     let summary = finished.json();
     let quarantine = stage.database.bookkeeping("quarantine");
@@ -107,6 +106,19 @@ fn outcome(connector: &'static str, form: Form, scenario: &str, dialect: Dialect
     }
     let verdict = if parts.is_empty() { "right".to_owned() } else { parts.join(", ") };
     Outcome { verdict, kept }
+}
+
+/// The reasons of the partitions that are halted, or the code of the error.
+fn refusal(finished: &Finished) -> String {
+    if let Ok(summary) = serde_json::from_str::<Value>(&finished.stdout) {
+        let halts = summary["halted"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        // `topic[partition]: offset n: reason: …`
+        let reasons: BTreeSet<&str> = halts.filter_map(|halt| halt.split(": ").nth(2)).collect();
+        return format!("refused {}", reasons.into_iter().collect::<Vec<_>>().join(", "));
+    }
+    let error = finished.stderr.lines().rev().find_map(|line| serde_json::from_str::<Value>(line).ok());
+    let code = error.and_then(|error| error["code"].as_str().map(str::to_owned));
+    format!("refused {}", code.unwrap_or_else(|| panic!("no code: {finished:?}")))
 }
 
 fn accept(destination: &str, verdicts: &BTreeMap<Case, String>, kept: &BTreeSet<String>) {

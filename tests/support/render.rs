@@ -69,10 +69,13 @@ pub fn sqlite_table(records: &[Captured], topic: &str, name: &str) -> String {
 }
 
 fn sqlite_type(field: &Value) -> String {
-    let parameter = |name: &str| field["parameters"][name].as_str().expect("a parameter").to_owned();
+    let parameter = |name: &str| field["parameters"][name].as_str();
     match (field["type"].as_str().unwrap_or(""), field["name"].as_str().unwrap_or("")) {
         (_, "org.apache.kafka.connect.data.Decimal") => {
-            format!("decimal_text({}, {})", parameter("connect.decimal.precision"), parameter("scale"))
+            match (parameter("connect.decimal.precision"), parameter("scale")) {
+                (Some(precision), Some(scale)) => format!("decimal_text({precision}, {scale})"),
+                _ => "decimal_text".to_owned(),
+            }
         }
         (_, "io.debezium.time.Date") => "date_text".to_owned(),
         (_, "io.debezium.time.ZonedTimestamp") => "timestamptz_text".to_owned(),
@@ -104,8 +107,8 @@ fn kind(field: &Value) -> Kind {
 pub fn canonical(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Bool => match text {
-            "true" | "t" | "1" => "t".to_owned(),
-            "false" | "f" | "0" => "f".to_owned(),
+            "true" | "t" | "1" | "0b1" => "t".to_owned(),
+            "false" | "f" | "0" | "0b0" => "f".to_owned(),
             other => panic!("{other:?} is no truth value"),
         },
         Kind::Float32 => text.parse::<f32>().map_or_else(|_| text.to_owned(), |number| number.to_string()),
