@@ -4,6 +4,7 @@
 //! each has a database, topics and a pipeline of its own.
 
 mod captures_suite;
-//mod cli_suite;
+mod cli_suite;
 mod crash_suite;
 mod support;
+mod tidy;

@@ -84,6 +84,8 @@ pub enum SourcePosition {
         file: u64,
         /// Position in it.
         pos: u64,
+        /// Row inside the event at that position; `None` for MySQL, where it starts again inside compressed transactions.
+        row: Option<u64>,
         /// Snapshot or stream.
         phase: Phase,
     },

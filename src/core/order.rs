@@ -3,8 +3,8 @@
 //! | source | position of the commit | position inside |
 //! |---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) | `sequence[1]` |
-//! | MySQL, MariaDB with GTID | number of the GTID | 0, `pos`; of the stream also Kafka partition and offset |
-//! | MySQL without GTID | number of the binlog file | 0, `pos`, Kafka partition and offset |
+//! | MariaDB | number of the GTID, without one of the binlog file | `pos`, `row` |
+//! | MySQL | number of the GTID, without one of the binlog file | `pos`, 0; of the stream also Kafka partition and offset |
 //! | MySQL, MariaDB snapshot row without GTID | 0 | number of the binlog file, `pos` |
 //! | record form | the LSN | Kafka partition and offset |
 //! | `order_by` columns | their values, order-preserving | Kafka partition and offset |
@@ -18,11 +18,11 @@
 //! snapshot rows before it in its own partition, lifts it above them. A key's snapshot row lies in the key's partition, so
 //! the floor of the own partition is enough, and it is a function of the log alone: a replay builds the same tokens.
 //!
-//! # Why binlog tokens end with the Kafka position
+//! # Why `row` in MariaDB, and the Kafka position in MySQL
 //!
 //! All rows of a binlog event have one `pos`, and one event may delete and make the same key: `update t set id = id + 1 order
-//! by id desc` is d(2), c(3), d(1), c(2). The row's number in its event does not tell them apart everywhere (it starts again inside
-//! compressed transactions); the offset does, because a key's changes lie in one partition.
+//! by id desc` is d(2), c(3), d(1), c(2) (capture `key_swap`). In MariaDB the row's number in its event tells them apart. In MySQL it
+//! starts again inside compressed transactions; there the offset decides, because a key's changes lie in one partition.
 //!
 //! # Source epochs
 //!
@@ -171,13 +171,14 @@ pub fn token(
             writer.number(commit).phase(*phase).number(*lsn)
         }
         SourcePosition::Binlog { gtid: Some(gtid), pos, phase: Phase::Snapshot, .. } => {
-            writer.number(gtid.number).phase(Phase::Snapshot).number(0).number(*pos)
+            writer.number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
         }
-        SourcePosition::Binlog { gtid, file, pos, phase: Phase::Stream } => {
+        SourcePosition::Binlog { gtid, file, pos, row, phase: Phase::Stream } => {
             let commit = gtid.as_ref().map_or(*file, |gtid| gtid.number);
-            writer.number(commit).phase(Phase::Stream).number(0).number(*pos).kafka(at.partition, offset)
+            let token = writer.number(commit).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
+            if row.is_some() { token } else { token.kafka(at.partition, offset) }
         }
-        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot } => {
+        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot, .. } => {
             writer.number(0).phase(Phase::Snapshot).number(*file).number(*pos)
         }
         SourcePosition::Lsn(lsn) => writer.number(*lsn).phase(Phase::Stream).kafka(at.partition, offset),
@@ -292,7 +293,7 @@ mod tests {
     fn binlog_positions_rise_over_files_and_snapshots_lose() {
         let token = |gtid: Option<u64>, file, pos, phase| {
             let gtid = gtid.map(|number| crate::core::event::Gtid { marker: "0".into(), number });
-            let position = SourcePosition::Binlog { gtid, file, pos, phase };
+            let position = SourcePosition::Binlog { gtid, file, pos, row: Some(0), phase };
             token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), 0).expect("token")
         };
         assert!(token(None, 2, 99, Phase::Snapshot) < token(Some(1), 1, 4, Phase::Stream));
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn rows_of_one_binlog_event_are_ordered_by_their_offsets() {
         for gtid in [Some(crate::core::event::Gtid { marker: "0".into(), number: 7 }), None] {
-            let position = SourcePosition::Binlog { gtid, file: 3, pos: 400, phase: Phase::Stream };
+            let position = SourcePosition::Binlog { gtid, file: 3, pos: 400, row: None, phase: Phase::Stream };
             let token =
                 |offset| token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), offset).expect("token");
             let (delete, create) = (token(10), token(13));
@@ -330,12 +331,23 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_one_event_are_ordered() {
+        let token = |pos, row| {
+            let gtid = Some(crate::core::event::Gtid { marker: "0".into(), number: 1 });
+            let position = SourcePosition::Binlog { gtid, file: 1, pos, row: Some(row), phase: Phase::Stream };
+            token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), 0).expect("token")
+        };
+        assert!(token(4, 1) < token(4, 2) && token(4, 2) < token(5, 0));
+    }
+
+    #[test]
     fn another_gtid_marker_is_refused_not_compared() {
         let mut ledger = Ledger::default();
         let position = |marker: &str| SourcePosition::Binlog {
             gtid: Some(crate::core::event::Gtid { marker: marker.into(), number: 1 }),
             file: 1,
             pos: 4,
+            row: Some(0),
             phase: Phase::Stream,
         };
         let incarnation = Arc::from("-");

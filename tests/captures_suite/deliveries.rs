@@ -7,7 +7,7 @@ use super::SCENARIOS;
 use super::stage::{Form, From, Stage};
 use crate::support::Dice;
 use crate::support::captures;
-use crate::support::database::Contents;
+use crate::support::database::{Contents, assert_same};
 use crate::support::program::number;
 
 /// A seed that is printed, or the one of `LASTWORD_TEST_SEED`.
@@ -52,7 +52,7 @@ pub(super) fn cuts_do_not_matter(dialect: Dialect) {
             assert!(contents.iter().any(|(table, lines)| table.contains("tombstone_") && !lines.is_empty()));
             match &first {
                 None => first = Some(contents),
-                Some(first) => assert_eq!(*first, contents, "{connector}, batches of {rows}"),
+                Some(first) => assert_same(&format!("{connector}, batches of 1000 and of {rows}"), first, &contents),
             }
         }
     }
@@ -72,7 +72,7 @@ pub(super) fn replay_changes_nothing(dialect: Dialect, from: From) {
     for topic in topics {
         program.run(&["replay", "--topic", topic, "--from-beginning", "--set", "batch.rows=7"]).ok();
     }
-    assert_eq!(contents, stage.database.contents());
+    assert_same("nothing new was to be applied", &contents, &stage.database.contents());
     let replays = program.run(&["replay", "--list", "--json"]).ok().json();
     let sum =
         |key: &str| -> i64 { replays.as_array().expect("replays").iter().map(|replay| number(replay, key)).sum() };

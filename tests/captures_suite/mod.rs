@@ -4,6 +4,7 @@
 mod deliveries;
 mod on_services;
 mod stage;
+mod verdicts;
 
 use lastword::core::dialect::Dialect;
 use stage::{Form, From, Stage};
@@ -35,10 +36,11 @@ fn converges(connector: &'static str, form: Form, dialect: Dialect, from: From) 
     let contents = stage.database.contents();
     let again = program.catch_up(&[]);
     assert_eq!(support::program::number(&again, "records"), 0, "a second run of the same records: {again}");
-    assert_eq!(contents, stage.database.contents());
+    assert_same("nothing new was to be applied", &contents, &stage.database.contents());
 }
 
 use crate::support;
+use crate::support::database::assert_same;
 
 #[test]
 fn postgresql_with_schemas_from_files_into_sqlite() {

@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 
 use super::stage::{Form, From};
-use super::{converges, deliveries};
+use super::{converges, deliveries, verdicts};
 
 /// One test for each connector, form, destination and source.
 macro_rules! combinations {
@@ -66,4 +66,9 @@ fn replay_changes_nothing_in_postgres() {
 #[test]
 fn replay_changes_nothing_in_mariadb() {
     deliveries::replay_changes_nothing(Dialect::Mysql, From::Kafka);
+}
+
+#[test]
+fn all_captures_end_as_listed_in_postgres() {
+    verdicts::are_as_listed(Dialect::Postgres);
 }

@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::{Value, json};
 
-use crate::support::database::Database;
+use crate::support::database::{Database, assert_same};
 use crate::support::events::Source;
 use crate::support::program::{Finished, Program, over_files};
 
@@ -120,5 +120,5 @@ fn a_newer_store_is_refused_and_left_alone() {
         let finished = program.run(command).code(4);
         assert!(finished.stderr.contains("999"), "{}", finished.stderr);
     }
-    assert_eq!(before, database.contents());
+    assert_same("nothing new was to be applied", &before, &database.contents());
 }

@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::{Value, json};
 
-use crate::support::database::Database;
+use crate::support::database::{Database, assert_same};
 use crate::support::events::Source;
 use crate::support::program::{Program, number, over_files, over_kafka};
 use crate::support::{captures, eventually, kafka, unique};
@@ -47,7 +47,7 @@ pub(super) fn set_under_an_idle_process(dialect: Dialect, through_kafka: bool) {
         (now["next_offset"] == end && number(&now, "fence") > number(&before, "fence")).then_some(now)
     });
     assert_eq!(number(&after, "lag_records"), 0, "{after}");
-    assert_eq!(contents, database.contents());
+    assert_same("nothing new was to be applied", &contents, &database.contents());
     running.signal("TERM");
     let summary = running.wait(crate::support::LIMIT).ok().json();
     assert_eq!(number(&summary, "records"), end + (end - 4), "{summary}");

@@ -40,8 +40,8 @@ on_both! {
     hostile_names: names::hostile_names;
     other_types: names::other_types;
     offsets_set_under_an_idle_process: set_over_kafka;
-    a_wrong_password: a_wrong_password;
-    certificates: certificates;
+    a_wrong_password: refuses_a_wrong_password;
+    certificates: checks_certificates;
 }
 
 fn set_over_kafka(dialect: Dialect) {
@@ -65,7 +65,7 @@ fn keyed_by_text(database: &Database) -> Source {
 fn a_key_with_a_wider_equality_is_refused_on_mariadb() {
     let database = Database::mariadb();
     database.execute("create table people (id varchar(20) collate utf8mb4_general_ci primary key, name text)");
-    check::refused(&database, &keyed_by_text(&database), "", "alter table");
+    check::refused(&database, &keyed_by_text(&database), "", "ALTER TABLE");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_key_with_a_wider_equality_is_refused_on_postgres() {
     database.execute(
         "create collation ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false); create table people (id text collate ci primary key, name text)",
     );
-    check::refused(&database, &keyed_by_text(&database), "", "alter table");
+    check::refused(&database, &keyed_by_text(&database), "", "alter the column to COLLATE \"C\"");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_second_unique_key_is_refused_on_mariadb() {
 }
 
 /// Wrong credentials: an operator has to act, and no part of the URL's password is printed anywhere.
-fn a_wrong_password(dialect: Dialect) {
+fn refuses_a_wrong_password(dialect: Dialect) {
     let variable = if dialect == Dialect::Postgres { "LASTWORD_TEST_POSTGRES" } else { "LASTWORD_TEST_MARIADB" };
     let server = service(variable);
     let (scheme, rest) = server.split_once("://").expect("a URL");
@@ -104,7 +104,7 @@ fn a_wrong_password(dialect: Dialect) {
 }
 
 /// A certificate is checked against the authority and the name; what cannot be checked is not connected to.
-fn certificates(dialect: Dialect) {
+fn checks_certificates(dialect: Dialect) {
     let database = Database::new(dialect);
     let url = |authority: &str, host: &str| {
         let authority = service(authority);

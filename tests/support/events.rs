@@ -69,23 +69,20 @@ impl Source {
     fn event(&mut self, op: &str, lsn: u64, key: Option<Value>, before: Value, after: Value) {
         let fields: Vec<Value> = self.columns.iter().map(|column| field(column, self.key != Some(column.0))).collect();
         let row = |name: &str| json!({"type": "struct", "fields": fields, "optional": true, "field": name});
+        let schema = json!({"type": "struct", "optional": false, "fields": [row("before"), row("after"), {"type": "string", "optional": false, "field": "op"}]});
         let payload = json!({
-            "schema": {"type": "struct", "optional": false, "fields": [
-                row("before"), row("after"), {"type": "string", "optional": false, "field": "op"}]},
-            "payload": {
                 "before": before, "after": after, "op": op, "ts_ms": 1_700_000_000_000_u64,
                 "source": {"version": "3.5.0.Final", "connector": "postgresql", "name": "made", "db": "db",
                     "schema": self.schema, "table": self.table, "snapshot": "false", "ts_ms": 1_700_000_000_000_u64,
                     "sequence": format!("[\"{lsn}\",\"{lsn}\"]"), "lsn": lsn},
-            },
         });
         let key = key.map(|value| {
             let name = self.key.expect("a key");
             let column = self.columns.iter().find(|column| column.0 == name).expect("the key's column");
             let schema = json!({"type": "struct", "optional": false, "fields": [field(column, false)]});
-            json!({"schema": schema, "payload": {name: value}}).to_string()
+            wrapped(&schema, &json!({name: value}))
         });
-        self.push(key, Some(payload.to_string()));
+        self.push(key, Some(wrapped(&schema, &payload)));
     }
 
     fn push(&mut self, key: Option<String>, payload: Option<String>) {
@@ -101,6 +98,11 @@ impl Source {
         };
         self.records.push(record);
     }
+}
+
+/// The schema comes first, as Connect's converter writes it.
+fn wrapped(schema: &Value, payload: &Value) -> String {
+    format!("{{\"schema\":{schema},\"payload\":{payload}}}")
 }
 
 fn field((name, kind, semantic): &Column, optional: bool) -> Value {

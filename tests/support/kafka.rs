@@ -42,7 +42,8 @@ pub fn client() -> ClientConfig {
 /// Makes a topic with properties of its own.
 pub fn create_with(topic: &str, partitions: i32, properties: &[(&str, &str)]) {
     let admin: AdminClient<DefaultClientContext> = client().create().expect("an admin client");
-    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    // Captured records keep their times, and are older than a broker keeps records by default.
+    let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
     for (key, value) in properties {
         new = new.set(key, value);
     }

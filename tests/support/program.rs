@@ -100,11 +100,6 @@ impl Running {
         read(&self.stderr)
     }
 
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a status").is_none()
-    }
-
     /// Waits for its end; a process that takes longer is killed and the test fails.
     pub fn wait(mut self, limit: Duration) -> Finished {
         let began = Instant::now();

@@ -46,6 +46,48 @@ pub fn kinds(records: &[Captured], topic: &str) -> BTreeMap<String, Kind> {
     kinds
 }
 
+/// A table for the events of a topic in SQLite, with types that say what is in their texts.
+pub fn sqlite_table(records: &[Captured], topic: &str, name: &str) -> String {
+    let of_topic = || records.iter().filter(|record| record.topic == topic);
+    let parse = |text: &String| serde_json::from_str::<Value>(text).expect("JSON");
+    let event = of_topic().find_map(|record| record.payload.as_ref()).map(parse).expect("an event");
+    let key = of_topic().find_map(|record| record.key.as_ref()).map(parse).unwrap_or_default();
+    let ident = |field: &Value| format!("\"{}\"", field["field"].as_str().expect("a name").replace('"', "\"\""));
+    let parts = event["schema"]["fields"].as_array().expect("fields");
+    let after = parts.iter().find(|part| part["field"] == "after").expect("a row");
+    let keys: Vec<String> = key["schema"]["fields"].as_array().into_iter().flatten().map(ident).collect();
+    let column = |field: &Value| {
+        let name = ident(field);
+        let null = if keys.contains(&name) { " not null" } else { "" };
+        format!("{name} {}{null}", sqlite_type(field))
+    };
+    let mut columns: Vec<String> = after["fields"].as_array().expect("fields").iter().map(column).collect();
+    if !keys.is_empty() {
+        columns.push(format!("primary key ({})", keys.join(", ")));
+    }
+    format!("create table {name} ({})", columns.join(", "))
+}
+
+fn sqlite_type(field: &Value) -> String {
+    let parameter = |name: &str| field["parameters"][name].as_str();
+    match (field["type"].as_str().unwrap_or(""), field["name"].as_str().unwrap_or("")) {
+        (_, "org.apache.kafka.connect.data.Decimal") => {
+            match (parameter("connect.decimal.precision"), parameter("scale")) {
+                (Some(precision), Some(scale)) => format!("decimal_text({precision}, {scale})"),
+                _ => "decimal_text".to_owned(),
+            }
+        }
+        (_, "io.debezium.time.Date") => "date_text".to_owned(),
+        (_, "io.debezium.time.ZonedTimestamp") => "timestamptz_text".to_owned(),
+        (kind, "") if kind.starts_with("int") => "integer".to_owned(),
+        ("float" | "double", "") => "real".to_owned(),
+        ("boolean", "") => "boolean".to_owned(),
+        ("bytes", "") => "blob".to_owned(),
+        // What is not understood yet is refused or kept aside when it is met.
+        _ => "text".to_owned(),
+    }
+}
+
 fn kind(field: &Value) -> Kind {
     let name = field["name"].as_str().unwrap_or("");
     match (field["type"].as_str().unwrap_or(""), name) {
@@ -65,8 +107,8 @@ fn kind(field: &Value) -> Kind {
 pub fn canonical(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Bool => match text {
-            "true" | "t" | "1" => "t".to_owned(),
-            "false" | "f" | "0" => "f".to_owned(),
+            "true" | "t" | "1" | "0b1" => "t".to_owned(),
+            "false" | "f" | "0" | "0b0" => "f".to_owned(),
             other => panic!("{other:?} is no truth value"),
         },
         Kind::Float32 => text.parse::<f32>().map_or_else(|_| text.to_owned(), |number| number.to_string()),

@@ -31,6 +31,8 @@ pub(super) struct SourceBlock<'a> {
     file: Option<std::borrow::Cow<'a, str>>,
     #[serde(default)]
     pos: Option<u64>,
+    #[serde(default)]
+    row: Option<u64>,
 }
 
 /// `snapshot` is text on the wire; old documentation samples show a truth value.
@@ -103,7 +105,8 @@ impl SourceBlock<'_> {
             Some(text) if self.connector == "mariadb" => Some(mariadb_gtid(text).ok_or_else(|| missing("gtid"))?),
             Some(text) => Some(mysql_gtid(text).ok_or_else(|| missing("gtid"))?),
         };
-        Ok(SourcePosition::Binlog { gtid, file, pos, phase: self.phase() })
+        let row = (self.connector == "mariadb").then(|| self.row.unwrap_or(0));
+        Ok(SourcePosition::Binlog { gtid, file, pos, row, phase: self.phase() })
     }
 }
 
@@ -160,12 +163,17 @@ mod tests {
 
     #[test]
     fn binlog_positions_have_the_file_as_number() {
-        let text = r#"{"connector":"mysql","snapshot":"false","gtid":"ab:tag:77","file":"mysql-bin.1000000","pos":4}"#;
+        let text =
+            r#"{"connector":"mysql","snapshot":"false","gtid":"ab:tag:77","file":"mysql-bin.1000000","pos":4,"row":9}"#;
         let gtid = Gtid { marker: "ab:tag".into(), number: 77 };
-        let expected = SourcePosition::Binlog { gtid: Some(gtid), file: 1_000_000, pos: 4, phase: Phase::Stream };
+        let expected =
+            SourcePosition::Binlog { gtid: Some(gtid), file: 1_000_000, pos: 4, row: None, phase: Phase::Stream };
         assert_eq!(position(text), Ok(expected));
         let text = r#"{"connector":"mariadb","snapshot":"true","gtid":null,"file":"binlog.000002","pos":4}"#;
-        assert_eq!(position(text), Ok(SourcePosition::Binlog { gtid: None, file: 2, pos: 4, phase: Phase::Snapshot }));
+        assert_eq!(
+            position(text),
+            Ok(SourcePosition::Binlog { gtid: None, file: 2, pos: 4, row: Some(0), phase: Phase::Snapshot })
+        );
         let text = r#"{"connector":"mariadb","gtid":"0-1","file":"binlog.000002","pos":4}"#;
         assert!(position(text).is_err());
         assert_eq!(mariadb_gtid("0-1-61204"), Some(Gtid { marker: "0".into(), number: 61_204 }));

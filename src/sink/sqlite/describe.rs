@@ -150,6 +150,8 @@ fn kind_of(declared: &str, strict: bool) -> ColumnType {
         ColumnType::Unsupported
     } else if has(&["INT"]) {
         ColumnType::Int { bits: 64, unsigned: false }
+    } else if let Some(kind) = kind_in_text(&upper) {
+        kind
     } else if has(&["CHAR", "CLOB", "TEXT"]) {
         ColumnType::Text { max_chars: None }
     } else if has(&["BLOB"]) {
@@ -162,6 +164,31 @@ fn kind_of(declared: &str, strict: bool) -> ColumnType {
     } else {
         ColumnType::Unsupported
     }
+}
+
+/// What a column of text affinity is said to hold by the begin of its declared type: `DECIMAL_TEXT(10,2)`, `DATE_TEXT`,
+/// `TIME_TEXT`, `TIMESTAMP_TEXT`, `TIMESTAMPTZ_TEXT`.
+///
+/// # Why
+///
+/// SQLite has no types for these, and events without a schema do not tell that a number is a date. The name of the type is
+/// the one place where the owner of the table can.
+fn kind_in_text(upper: &str) -> Option<ColumnType> {
+    let (name, rest) = upper.split_once("_TEXT")?;
+    let limit = || {
+        let (digits, scale) = rest.trim().strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+        Some((digits.trim().parse().ok()?, scale.trim().parse().ok()?))
+    };
+    Some(match name {
+        "DECIMAL" if rest.is_empty() => ColumnType::Decimal { limit: None },
+        "DECIMAL" => ColumnType::Decimal { limit: Some(limit()?) },
+        _ if !rest.is_empty() => return None,
+        "DATE" => ColumnType::Date,
+        "TIME" => ColumnType::Time { digits: 6 },
+        "TIMESTAMP" => ColumnType::Timestamp { digits: 6 },
+        "TIMESTAMPTZ" => ColumnType::TimestampTz { digits: 6 },
+        _ => return None,
+    })
 }
 
 /// Notes an index that takes different texts for one key.
@@ -194,6 +221,11 @@ mod tests {
             ("double precision", ColumnType::Float64),
             ("boolean", ColumnType::Bool),
             ("DECIMAL(10,2)", ColumnType::Unsupported),
+            ("decimal_text(10, 2)", ColumnType::Decimal { limit: Some((10, 2)) }),
+            ("DECIMAL_TEXT", ColumnType::Decimal { limit: None }),
+            ("DATE_TEXT", ColumnType::Date),
+            ("TIMESTAMPTZ_TEXT", ColumnType::TimestampTz { digits: 6 }),
+            ("FORMAT_TEXT", ColumnType::Text { max_chars: None }),
             ("DATETIME", ColumnType::Unsupported),
             ("STRING", ColumnType::Unsupported),
             ("", ColumnType::Unsupported),
