@@ -1,1 +1,1 @@
-
+//! Integration tests: the built program against real services. `tests/run` starts them.

@@ -40,7 +40,9 @@ pub(super) async fn audit(context: &Context, args: &AuditArgs) -> Result<Exit, C
     context.output.result(&acts, |acts| {
         let mut page = table(&["id", "at", "who", "act", "what", "before", "after"], &[0]);
         for act in acts {
-            let text = |text: &Option<String>| printable(text.as_deref().unwrap_or(""));
+            // The ranges of a replay can be long; `--json` has them whole.
+            let text =
+                |text: &Option<String>| printable(text.as_deref().unwrap_or("")).chars().take(80).collect::<String>();
             page.add_row([
                 act.id.to_string(),
                 act.at.clone(),

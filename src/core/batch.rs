@@ -47,6 +47,7 @@ struct TableBuild {
     entries: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
     log: Vec<(Arc<[usize]>, Upsert)>,
     truncate: Option<Token>,
+    truncates: u64,
     collapsed: u64,
 }
 
@@ -145,17 +146,24 @@ impl BatchBuilder {
         Pushed::Taken
     }
 
-    /// Takes the truncation of a table in.
-    pub fn truncate(&mut self, record: &Record, table: &Arc<Table>, token: Token) {
+    /// Takes the truncation of a table in. Under soft deletes the rows that come before it in the batch must be there to be
+    /// marked, so it begins a batch of its own.
+    pub fn truncate(&mut self, record: &Record, table: &Arc<Table>, token: Token) -> Pushed {
         if table.delete == DeleteMode::Ignore {
-            return self.filtered(record);
+            self.filtered(record);
+            return Pushed::Taken;
         }
         let build = table_build(&mut self.tables, table);
+        if table.delete == DeleteMode::Soft && !build.entries.is_empty() {
+            return Pushed::CutBefore;
+        }
         build.truncate = build.truncate.max(Some(token));
+        build.truncates += 1;
         self.passed(record, |advance| {
             advance.counts.changes += 1;
             advance.open_delete = None;
         });
+        Pushed::Taken
     }
 
     /// Takes a row of a change log in.
@@ -260,6 +268,7 @@ fn table_build<'t>(tables: &'t mut BTreeMap<TableOrder, TableBuild>, table: &Arc
         entries: HashMap::default(),
         log: Vec::new(),
         truncate: None,
+        truncates: 0,
         collapsed: 0,
     })
 }
@@ -284,7 +293,14 @@ impl TableBuild {
         for (columns, row) in self.log {
             add(&columns, row);
         }
-        TablePlan { table: self.table, upserts, deletes, truncate: self.truncate, collapsed: self.collapsed }
+        TablePlan {
+            table: self.table,
+            upserts,
+            deletes,
+            truncate: self.truncate,
+            truncates: self.truncates,
+            collapsed: self.collapsed,
+        }
     }
 }
 

@@ -125,12 +125,13 @@ pub struct RawEvent<'a> {
     pub after: Option<RawRow<'a>>,
 }
 
-/// What a record turned out to be.
+/// What a record turned out to be. Nearly every one is a change, so a box would cost more than the space it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Decoded<'a> {
     /// A change.
     Change(RawEvent<'a>),
-    /// A record without a value; its key, if it can be read.
+    /// A record without a value.
     Null,
     /// A record that carries no change.
     Control(Control),

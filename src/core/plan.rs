@@ -78,6 +78,8 @@ pub struct TablePlan {
     pub deletes: Vec<Delete>,
     /// Greatest token of a TRUNCATE in this batch.
     pub truncate: Option<Token>,
+    /// TRUNCATE events in this batch. Each counts as applied: it took effect, or a greater one had before.
+    pub truncates: u64,
     /// Events that lost inside the batch already: all events of the batch less the entries above.
     pub collapsed: u64,
 }

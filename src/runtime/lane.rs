@@ -125,6 +125,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         halted: HashMap::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
+        told: ("", Instant::now()),
     };
     let task = tokio::spawn(runner.run(input_queue, control_queue));
     LaneHandle { input, control, task }
@@ -134,8 +135,11 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
 enum Work {
     Disconnected,
     Idle(Box<Session>),
-    Applying(JoinHandle<(Box<Session>, Box<Plan>, Result<Applied, Failure>)>, Vec<Record>),
+    Applying(Applying, Vec<Record>),
 }
+
+/// The task of a transaction; it hands the connection back.
+type Applying = JoinHandle<(Box<Session>, Box<Plan>, Result<Applied, Failure>)>;
 
 /// What has to be done before the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,12 +163,18 @@ struct Runner {
     halted: HashMap<TopicPartition, (Arc<str>, i64)>,
     fences_checked: Instant,
     applying_since: Instant,
+    /// The state that was last told, and when: a gauge that is not set for a minute is forgotten.
+    told: (&'static str, Instant),
 }
+
+/// The states of a lane, as the gauge names them.
+const STATES: [&str; 4] = ["idle", "applying", "waiting", "disconnected"];
 
 impl Runner {
     async fn run(mut self, mut input: mpsc::Receiver<LaneInput>, mut control: mpsc::UnboundedReceiver<LaneControl>) {
         loop {
             let pause = self.advance().await;
+            self.tell_state();
             let room = self.lane.has_room();
             tokio::select! {
                 biased;
@@ -181,6 +191,19 @@ impl Runner {
             }
         }
         self.settle().await;
+    }
+
+    fn tell_state(&mut self) {
+        let state = match (&self.work, self.wake) {
+            (Work::Applying(..), _) => STATES[1],
+            (_, Some(_)) => STATES[2],
+            (Work::Disconnected, None) => STATES[3],
+            (Work::Idle(_), None) => STATES[0],
+        };
+        if self.told.0 != state || self.told.1.elapsed() > FENCE_CHECK {
+            metrics::lane_state(self.number, state, &STATES);
+            self.told = (state, Instant::now());
+        }
     }
 
     fn now(&self) -> Duration {

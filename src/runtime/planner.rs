@@ -408,8 +408,11 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
-        builder.truncate(record, &table, token);
-        Ok(Ok(Step::Next))
+        Ok(match builder.truncate(record, &table, token) {
+            Pushed::Taken => Ok(Step::Next),
+            Pushed::CutBefore => Ok(Step::Cut),
+            Pushed::Rejected(why) => Err(why),
+        })
     }
 
     async fn log(

@@ -245,6 +245,13 @@ impl Tables {
         let mut shape = self.shape(session, rule, &spec).await?;
         let key = key_columns(&shape, key)?;
         check_key(self.config.sink.dialect, &shape, &key, &spec.key)?;
+        if rule.token_storage == TokenStorage::Side && rule.delete == DeleteMode::Soft && !shape.has_deleted {
+            let what = format!(
+                "{} must not be changed (`token_storage = \"side\"`) and has no column `_lastword_deleted` for soft deletes; add it (boolean, not null, default false) or choose `delete = \"hard\"`",
+                shape.name
+            );
+            return Err(Refused::Table(Rejection::table("no_deleted_column", what)));
+        }
         let statements = ddl::add_own_columns(self.config.sink.dialect, &shape, &spec);
         if !statements.is_empty() && self.may_change {
             run_all(session, &statements).await?;

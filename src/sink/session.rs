@@ -80,7 +80,11 @@ impl Session {
     /// Applies a plan in one transaction, the checkpoints in it. `Ok` is the proof of its commit; after an error nothing of
     /// it is there, but for [`crate::core::failure::Class::Unknown`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        each!(self, session => session.apply(plan).await)
+        let mut applied = each!(self, session => session.apply(plan).await)?;
+        for (outcome, table) in applied.tables.iter_mut().zip(&plan.tables) {
+            outcome.applied += table.truncates;
+        }
+        Ok(applied)
     }
 }
 

@@ -295,3 +295,24 @@ fn the_effective_configuration_reads_back_as_the_same() {
     let kafka = read(&format!("{SMALL}[defaults]\ncontract = \"change-log\"\n"));
     assert_eq!(effective(&read(&effective(&kafka).replace("***", "x"))), effective(&kafka));
 }
+
+/// The configurations that ship for the compose file are ones that this version takes.
+#[test]
+fn shipped_configurations_can_be_used() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/compose");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).expect("deploy/compose") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        let own = text.replace("url_file = \"/run/secrets/sink-url\"", "url = \"postgres://a@127.0.0.1/b\"");
+        assert_ne!(own, text, "{} names its secret", path.display());
+        let name = path.display().to_string();
+        crate::config::load::load_text(&name, &own, &Default::default(), &[])
+            .unwrap_or_else(|errors| panic!("{errors}"));
+        seen += 1;
+    }
+    assert_eq!(seen, 2);
+}

@@ -18,3 +18,6 @@ mod schema;
 
 pub use cell::{Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::TopicDecoder;
+
+#[cfg(test)]
+mod tests;

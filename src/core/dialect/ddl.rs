@@ -104,7 +104,8 @@ fn token_type(dialect: Dialect) -> String {
 
 /// The statements that add lastword's columns to a table that exists; none if it has them.
 pub fn add_own_columns(dialect: Dialect, shape: &TableShape, spec: &TableSpec) -> Vec<String> {
-    if spec.contract == Contract::ChangeLog {
+    // With side tokens the table is not touched, not even for the mark of soft deletes: that is checked where it is met.
+    if spec.contract == Contract::ChangeLog || spec.token_storage == TokenStorage::Side {
         return Vec::new();
     }
     let columns = own_columns(dialect, spec, shape.has_token, shape.has_deleted);
@@ -117,12 +118,14 @@ pub fn add_own_columns(dialect: Dialect, shape: &TableShape, spec: &TableSpec) -
 /// The statement that makes the tombstone table of a table, or its token table with side tokens. Its key columns have the types of
 /// the table's, so that both hold the same keys equal.
 pub fn side_table(dialect: Dialect, table: &Table) -> String {
+    if dialect == Dialect::Postgres {
+        return postgres_side_table(table);
+    }
     let side = dialect.bookkeeping(&table.side_name());
     let key: Vec<_> = table.key.iter().map(|at| &table.shape.columns[*at]).collect();
     let names: Vec<String> = key.iter().map(|column| dialect.ident(&column.name)).collect();
     let deleted_at = match dialect {
-        Dialect::Postgres => "timestamptz not null default now()",
-        Dialect::Mysql => "datetime(6) not null default current_timestamp(6)",
+        Dialect::Postgres | Dialect::Mysql => "datetime(6) not null default current_timestamp(6)",
         Dialect::Sqlite => "text not null default (strftime('%Y-%m-%d %H:%M:%f', 'now'))",
     };
     let mut own = vec![format!("{} {} not null", dialect.ident(TOKEN_COLUMN), token_type(dialect))];
@@ -152,6 +155,49 @@ pub fn side_table(dialect: Dialect, table: &Table) -> String {
     let key = key.iter().zip(&names).map(|(column, name)| format!("{name} {} not null", column.native));
     let columns: Vec<String> = key.chain(own).collect();
     format!("create table if not exists {side} ({})", columns.join(", "))
+}
+
+/// Types and collations come from the target itself: the index of a text key in another collation is of no use when the two are
+/// joined, and every batch would read all tombstones (seen).
+///
+/// A block, because a table that is made from a query gets its key by a second statement, and because names must be looked
+/// up once only: columns carry the alias, as a bare `found` would be a variable of the block's language.
+fn postgres_side_table(table: &Table) -> String {
+    let dialect = Dialect::Postgres;
+    let side = dialect.bookkeeping(&table.side_name());
+    let (token, deleted) = (dialect.ident(TOKEN_COLUMN), dialect.ident(DELETED_COLUMN));
+    let names: Vec<String> = table.key.iter().map(|at| dialect.ident(&table.shape.columns[*at].name)).collect();
+    let mut selected: Vec<String> = names.iter().map(|name| format!("t.{name}")).collect();
+    selected.push(format!("''::bytea as {token}"));
+    let mut rules = vec![
+        format!("add primary key ({})", names.join(", ")),
+        format!("alter column {token} set not null"),
+        "alter column deleted_at set not null".to_owned(),
+        "alter column deleted_at set default now()".to_owned(),
+    ];
+    if table.token_storage == TokenStorage::Side {
+        selected.push(format!("false as {deleted}"));
+        rules.push(format!("alter column {deleted} set not null"));
+    }
+    selected.push("now() as deleted_at".to_owned());
+    let body = format!(
+        "begin\nif to_regclass('{side}') is null then\n\
+         create table {side} as select {} from {} as t with no data;\n\
+         alter table {side} {};\nend if;\n\
+         exception when duplicate_table or unique_violation then null;\nend",
+        selected.join(", "),
+        dialect.table(table.name()),
+        rules.join(", "),
+    );
+    dollar_quoted(&body)
+}
+
+/// A block of PostgreSQL's, in quotes that its text (names are hostile) does not hold.
+fn dollar_quoted(body: &str) -> String {
+    let tags = std::iter::once("$lastword$".to_owned()).chain((1_u32..).map(|number| format!("$lastword{number}$")));
+    let mut fitting = tags.skip_while(|tag| body.contains(tag.as_str()));
+    let tag = fitting.next().unwrap_or_default();
+    format!("do {tag} {body} {tag}")
 }
 
 /// The fixed columns of a change log; the first four tell a record from all others and are its key.

@@ -101,7 +101,8 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
         quarantine::settle(session, *id, QuarantineState::Retried).await?;
     }
     for (table, outcome) in plan.tables.iter().zip(outcomes) {
-        tables::count(session, &plan.pipeline, table.table.name(), outcome).await?;
+        let outcome = TableOutcome { applied: outcome.applied + table.truncates, ..*outcome };
+        tables::count(session, &plan.pipeline, table.table.name(), &outcome).await?;
     }
     Ok(())
 }

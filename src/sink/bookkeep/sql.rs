@@ -193,7 +193,18 @@ mod tests {
                 there.insert(format!("{folder}/{}", entry.expect("entry").file_name().to_string_lossy()));
             }
         }
-        assert_eq!(listed, there);
+        let unknown: Vec<&String> = there.iter().filter(|file| !listed.contains(*file) && !in_a_sink(file)).collect();
+        assert!(unknown.is_empty(), "nobody uses {unknown:?}");
+        assert!(listed.is_subset(&there));
+    }
+
+    /// Files of one database only, which its sink includes itself.
+    fn in_a_sink(file: &str) -> bool {
+        let folder = file.split('/').next().unwrap_or_default();
+        let sources = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sink").join(folder));
+        let mut sources = sources.into_iter().flatten().flatten();
+        let name = format!("sql/{file}\"");
+        sources.any(|source| fs::read_to_string(source.path()).is_ok_and(|text| text.contains(&name)))
     }
 
     #[test]

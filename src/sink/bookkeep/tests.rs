@@ -1,374 +1,119 @@
-//! Bookkeeping against a real SQLite database.
+//! Bookkeeping against real databases: SQLite always, PostgreSQL and MariaDB where services run.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod cases;
+
 use std::time::Duration;
 
-use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::*;
+use super::migrate;
 use crate::config::checked::SinkConfig;
 use crate::config::secret::Secret;
 use crate::core::dialect::Dialect;
-use crate::core::plan::{Counts, LedgerEntry, QuarantinedRecord};
-use crate::core::record::{Headers, TopicPartition};
-use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
-use crate::core::token::TokenWriter;
-use crate::sink::{Session, Sink};
+use crate::sink::{Session, Sink, Statements};
 
-fn sink(folder: &TempDir) -> Sink {
-    let path = folder.path().join("store.db");
-    Sink::new(&SinkConfig {
-        url: Secret::new(format!("sqlite:{}", path.display())),
-        dialect: Dialect::Sqlite,
-        writers: 1,
-        lock_timeout: Duration::from_secs(10),
-    })
-    .expect("sink")
+/// A database of its own for one test.
+struct Database {
+    config: SinkConfig,
+    /// How to get rid of it: the server's URL and the statement.
+    drop: Option<(SinkConfig, String)>,
+    _folder: TempDir,
 }
 
-async fn store() -> (TempDir, Sink, Session) {
-    let folder = tempfile::tempdir().expect("folder");
-    let sink = sink(&folder);
-    let mut session = sink.session("test").await.expect("session");
-    migrate(&mut session).await.expect("migrate");
-    (folder, sink, session)
-}
-
-fn at(topic: &str, partition: i32) -> TopicPartition {
-    TopicPartition::new(topic, partition)
-}
-
-fn requests(incarnation: &str, partitions: &[TopicPartition]) -> Vec<ClaimRequest> {
-    partitions.iter().map(|at| ClaimRequest { at: at.clone(), incarnation: incarnation.into() }).collect()
-}
-
-fn starts(offset: i64, partitions: &[TopicPartition]) -> HashMap<TopicPartition, i64> {
-    partitions.iter().map(|at| (at.clone(), offset)).collect()
-}
-
-fn move_by(claim: &Claim, records: i64) -> Plan {
-    Plan {
-        checkpoint_owner: "shop".into(),
-        pipeline: "shop".into(),
-        advances: vec![Advance {
-            at: claim.at.clone(),
-            fence: claim.fence,
-            from: claim.next_offset,
-            next: claim.next_offset + records,
-            counts: Counts { changes: records as u64, ..Counts::default() },
-            source_time_ms: Some(5),
-            open_delete: Some(Bytes::from_static(b"\0key")),
-        }],
-        ..Plan::default()
-    }
-}
-
-async fn commit_plan(session: &mut Session, plan: &Plan) -> Result<(), Failure> {
-    session.begin().await?;
-    let mut work = advance(session, plan).await;
-    if work.is_ok() {
-        work = finish(session, plan, &[]).await;
-    }
-    end(session, work).await
-}
-
-#[tokio::test]
-async fn a_claim_fences_the_owner_before() {
-    let (_folder, sink, mut first) = store().await;
-    let partitions = [at("b", 1), at("a", 10), at("a", 2)];
-    let claims =
-        claim(&mut first, "shop", "one", &requests("id", &partitions), &starts(7, &partitions)).await.expect("claim");
-    let order: Vec<_> = claims.iter().map(|claim| claim.at.to_string()).collect();
-    assert_eq!(order, ["a[2]", "a[10]", "b[1]"]);
-    assert!(claims.iter().all(|claim| claim.fresh && claim.fence == 1 && claim.next_offset == 7));
-
-    commit_plan(&mut first, &move_by(&claims[0], 3)).await.expect("advance");
-    let mut second = sink.session("second").await.expect("session");
-    let taken =
-        claim(&mut second, "shop", "two", &requests("id", &partitions[2..]), &HashMap::new()).await.expect("claim");
-    assert_eq!((taken[0].fence, taken[0].next_offset, taken[0].fresh), (2, 10, false));
-    assert_eq!(taken[0].open_delete.as_deref(), Some(b"\0key".as_slice()));
-
-    // The first one goes on as if nothing had happened, with one partition lost and one kept.
-    let mut plan = move_by(&Claim { next_offset: 10, ..claims[0].clone() }, 1);
-    plan.advances.extend(move_by(&claims[1], 1).advances);
-    let failure = commit_plan(&mut first, &plan).await.expect_err("fenced");
-    assert_eq!((failure.class, failure.fenced.clone()), (Class::Fenced, vec![at("a", 2)]), "{failure}");
-    let states = fences(&mut first, "shop", &partitions).await.expect("fences");
-    let seen: Vec<_> = states.iter().map(|s| (s.at.to_string(), s.fence, s.owner.as_str(), s.next_offset)).collect();
-    assert_eq!(seen, [("a[2]".into(), 2, "two", 10), ("a[10]".into(), 1, "one", 7), ("b[1]".into(), 1, "one", 7)]);
-
-    let again = reclaim(&mut first, "shop", "one", &partitions).await.expect("reclaim");
-    assert_eq!(again.not_mine, [at("a", 2)]);
-    assert_eq!(again.claims.iter().map(|claim| claim.fence).collect::<Vec<_>>(), [2, 2]);
-}
-
-#[tokio::test]
-async fn the_expected_offset_is_part_of_the_swap() {
-    let (_folder, _sink, mut session) = store().await;
-    let partitions = [at("t", 0), at("t", 1)];
-    let claims =
-        claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await.expect("claim");
-    let plan = move_by(&claims[0], 5);
-    commit_plan(&mut session, &plan).await.expect("first");
-    let mut twice = plan.clone();
-    twice.advances.extend(move_by(&claims[1], 5).advances);
-    let failure = commit_plan(&mut session, &twice).await.expect_err("the same batch again");
-    assert_eq!(failure.fenced, [at("t", 0)]);
-    let stored = checkpoints(&mut session, "shop").await.expect("checkpoints");
-    assert_eq!(stored.iter().map(|c| (c.next_offset, c.counts.changes)).collect::<Vec<_>>(), [(5, 5), (0, 0)]);
-    assert_eq!(stored[0].source_time_ms, Some(5));
-    assert!(stored[0].updated_ms > 1_700_000_000_000, "{}", stored[0].updated_ms);
-
-    // A move that applies nothing counts its match although little changes.
-    let nothing = move_by(&Claim { next_offset: 5, ..claims[0].clone() }, 0);
-    commit_plan(&mut session, &nothing).await.expect("nothing to apply");
-}
-
-#[tokio::test]
-async fn all_missed_partitions_are_named_and_unknown_ones_need_a_start() {
-    let (_folder, _sink, mut session) = store().await;
-    let partitions = [at("t", 0), at("t", 1), at("t", 2)];
-    let failure = claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions[..2])).await;
-    assert_eq!(failure.expect_err("no start").code, "no_checkpoint");
-    assert!(checkpoints(&mut session, "shop").await.expect("checkpoints").is_empty(), "all or nothing");
-    let claims =
-        claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await.expect("claim");
-    let mut plan = Plan { checkpoint_owner: "shop".into(), ..Plan::default() };
-    for claim in &claims {
-        plan.advances.extend(
-            move_by(&Claim { fence: claim.fence + i64::from(claim.at.partition != 1), ..claim.clone() }, 1).advances,
-        );
-    }
-    let failure = commit_plan(&mut session, &plan).await.expect_err("fenced");
-    assert_eq!(failure.fenced, [at("t", 0), at("t", 2)]);
-}
-
-#[tokio::test]
-async fn a_topic_made_anew_is_refused_until_an_operator_moves_it() {
-    let (_folder, _sink, mut session) = store().await;
-    let partitions = [at("t", 0)];
-    let old = claim(&mut session, "shop", "one", &requests("old", &partitions), &starts(9, &partitions))
-        .await
-        .expect("claim");
-    let failure = claim(&mut session, "shop", "one", &requests("new", &partitions), &starts(0, &partitions))
-        .await
-        .expect_err("new");
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "topic_recreated"));
-    for part in ["t[0]", "old", "new", "offsets set"] {
-        assert!(failure.message.contains(part), "{failure}");
-    }
-    commit_plan(&mut session, &move_by(&old[0], 1)).await.expect("the fence was not touched");
-
-    set_offset(&mut session, "shop", &at("t", 0), "new", 3, "ann").await.expect("set");
-    let failure = commit_plan(&mut session, &move_by(&Claim { next_offset: 10, ..old[0].clone() }, 1)).await;
-    assert_eq!(failure.expect_err("the fence was raised").class, Class::Fenced);
-    let mine = reclaim(&mut session, "shop", "one", &partitions).await.expect("reclaim").claims;
-    assert_eq!((mine[0].next_offset, &*mine[0].incarnation, mine[0].open_delete.clone()), (3, "new", None));
-    set_offset(&mut session, "shop", &at("u", 4), "id", 8, "ann").await.expect("a checkpoint of its own");
-    let acts = audit_list(&mut session, 10).await.expect("audit");
-    assert_eq!(acts[1].before.as_deref(), Some("offset 10 of old"));
-    assert_eq!(acts[1].after.as_deref(), Some("offset 3 of new"));
-    assert_eq!((acts[0].before.clone(), acts[0].who.as_str(), acts[0].act.as_str()), (None, "ann", "offsets set"));
-    assert!(set_offset(&mut session, "shop", &at("t", 0), "new", -1, "ann").await.is_err());
-}
-
-#[tokio::test]
-async fn a_newer_store_is_refused_and_a_missing_one_is_none() {
-    let (folder, _sink, mut session) = store().await;
-    assert_eq!(check_version(&mut session).await.expect("version"), Some(STORE_FORMAT));
-    session.execute("update lastword_meta set value = '2' where name = 'format'", &[]).await.expect("update");
-    for failure in
-        [check_version(&mut session).await.expect_err("newer"), migrate(&mut session).await.expect_err("newer")]
-    {
-        assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "newer_store"));
-        assert!(failure.message.contains("format 2"), "{failure}");
-    }
-    drop(folder);
-    let other = tempfile::tempdir().expect("folder");
-    let mut empty = sink(&other).session("test").await.expect("session");
-    assert_eq!(check_version(&mut empty).await.expect("none"), None);
-}
-
-#[test]
-fn many_processes_may_migrate_at_once() {
-    let folder = tempfile::tempdir().expect("folder");
-    let infos: Vec<StoreInfo> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..8)
-            .map(|_| {
-                scope.spawn(|| {
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-                    runtime.block_on(async {
-                        let mut session = sink(&folder).session("test").await.expect("session");
-                        let info = migrate(&mut session).await.expect("migrate");
-                        for number in 0..5 {
-                            scope_id(&mut session, &format!("scope {number}")).await.expect("scope");
-                        }
-                        info
-                    })
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("thread")).collect()
-    });
-    assert_eq!(infos.iter().filter(|info| info.found.is_none()).count(), 1, "{infos:?}");
-    assert!(infos.iter().all(|info| info.format == STORE_FORMAT));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    runtime.block_on(async {
-        let mut session = sink(&folder).session("test").await.expect("session");
-        let mut ids = Vec::new();
-        for number in 0..5 {
-            ids.push(scope_id(&mut session, &format!("scope {number}")).await.expect("scope"));
-        }
-        ids.sort_unstable();
-        assert_eq!(ids, [1, 2, 3, 4, 5]);
-    });
-}
-
-fn bad_record(offset: i64) -> QuarantinedRecord {
-    QuarantinedRecord {
-        at: at("t", 3),
-        incarnation: "id".into(),
-        offset,
-        timestamp_ms: Some(-5),
-        key: None,
-        value: Some(Bytes::from_static(b"\xff\0not text")),
-        headers: Headers::pack([("h", Some(b"1".as_slice())), ("n", None)]),
-        table: Some("public.t".into()),
-        token: Some(TokenWriter::new(1, 1).number(9).finish()),
-        reason: "undecodable",
-        detail: "byte 0 is not JSON".into(),
-    }
-}
-
-#[tokio::test]
-async fn quarantined_records_come_back_as_they_were() {
-    let (_folder, _sink, mut session) = store().await;
-    let plan = Plan { pipeline: "shop".into(), quarantine: vec![bad_record(5), bad_record(6)], ..Plan::default() };
-    for _ in 0..2 {
-        commit_plan(&mut session, &plan).await.expect("keep");
-    }
-    let all = quarantine_list(&mut session, "shop", &QuarantineFilter::default(), 10).await.expect("list");
-    assert_eq!(all.iter().map(|entry| (entry.offset, entry.tries)).collect::<Vec<_>>(), [(5, 2), (6, 2)]);
-    let kept = quarantine_get(&mut session, all[0].id).await.expect("get").expect("there");
-    let put = bad_record(5);
-    assert_eq!((kept.key, kept.value, kept.headers), (put.key, put.value, put.headers));
-    assert_eq!((kept.entry.at.clone(), kept.entry.timestamp_ms), (put.at, Some(-5)));
-    assert_eq!(kept.entry.token.as_deref(), put.token.as_ref().map(|token| token.as_bytes()));
-    assert_eq!(kept.entry.state, QuarantineState::New);
-
-    let settled = Plan { settled: vec![all[1].id], ..Plan::default() };
-    commit_plan(&mut session, &settled).await.expect("settle");
-    let unknown = quarantine_drop(&mut session, &[all[0].id, 99], "ann").await.expect_err("no such record");
-    assert_eq!(unknown.code, "unknown_record");
-    let filter =
-        |state| QuarantineFilter { topic: Some("t".into()), table: Some("public.t".into()), state: Some(state) };
-    for (state, count) in [(QuarantineState::New, 1), (QuarantineState::Retried, 1), (QuarantineState::Dropped, 0)] {
-        let listed = quarantine_list(&mut session, "shop", &filter(state), 10).await.expect("list");
-        assert_eq!(listed.len(), count, "{state:?}");
-    }
-    quarantine_drop(&mut session, &[all[0].id], "ann").await.expect("drop");
-    let dropped = quarantine_list(&mut session, "shop", &filter(QuarantineState::Dropped), 10).await.expect("list");
-    assert_eq!(dropped.len(), 1);
-    assert_eq!(audit_list(&mut session, 5).await.expect("audit")[0].what, format!("{}: t[3] offset 5", all[0].id));
-    let other = QuarantineFilter { topic: Some("u".into()), ..QuarantineFilter::default() };
-    assert!(quarantine_list(&mut session, "shop", &other, 10).await.expect("list").is_empty());
-}
-
-#[tokio::test]
-async fn ledger_rows_never_change() {
-    let (_folder, _sink, mut session) = store().await;
-    let fact = |value| LedgerEntry { at: at("t", 0), incarnation: "id".into(), offset: 7, kind: "snapshot_lsn", value };
-    for value in [u64::MAX, 1] {
-        let plan = Plan { ledger: vec![fact(value)], ..Plan::default() };
-        commit_plan(&mut session, &plan).await.expect("ledger");
-    }
-    let facts = ledger(&mut session, &[at("t", 0), at("u", 1)]).await.expect("ledger");
-    assert_eq!(facts, [fact(u64::MAX)]);
-    assert!(ledger(&mut session, &[at("t", 1)]).await.expect("ledger").is_empty());
-}
-
-#[tokio::test]
-async fn tables_keep_their_contract_and_their_truncate_token() {
-    let (_folder, _sink, mut session) = store().await;
-    let name = TableName::new(Some("Or\"der"), "t.x; drop table lastword_meta");
-    let failure = truncate_token(&mut session, &name).await.expect_err("not met yet");
-    assert_eq!(failure.code, "unknown_table");
-    let ensure = async |session: &mut Session, storage, delete| {
-        ensure_table_state(session, &name, Contract::FinalState, delete, storage).await
+fn config(url: String) -> SinkConfig {
+    let dialect = match url.split(':').next() {
+        Some("postgres") => Dialect::Postgres,
+        Some("mysql") => Dialect::Mysql,
+        _ => Dialect::Sqlite,
     };
-    let state = ensure(&mut session, TokenStorage::Column, DeleteMode::Hard).await.expect("state");
-    assert_eq!(state.truncate_token, None);
-    ensure(&mut session, TokenStorage::Column, DeleteMode::Soft).await.expect("another delete mode");
-    let failure =
-        ensure(&mut session, TokenStorage::Side, DeleteMode::Soft).await.expect_err("another place of tokens");
-    assert_eq!(failure.code, "table_changed");
-
-    let token = |scope, number| TokenWriter::new(scope, 1).number(number).finish();
-    for (raise, holds) in [(None, None), (Some(5), Some(5)), (Some(3), Some(5)), (Some(6), Some(6)), (None, Some(6))] {
-        session.begin().await.expect("begin");
-        let now = lock_table(&mut session, &name, raise.map(|n| token(1, n))).await.expect("lock");
-        session.commit().await.expect("commit");
-        assert_eq!(now, holds.map(|n| token(1, n)));
-        assert_eq!(truncate_token(&mut session, &name).await.expect("token"), now);
-    }
-    let failure = lock_table(&mut session, &name, Some(token(2, 9))).await.expect_err("another scope");
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Record, "incomparable_token"));
-
-    let outcome = TableOutcome { applied: 3, superseded_by_row: 2, tombstones_delta: -1, ..TableOutcome::default() };
-    for _ in 0..2 {
-        tables::count(&mut session, "shop", &name, &outcome).await.expect("count");
-    }
-    let counters = table_counters(&mut session, "shop").await.expect("counters");
-    assert_eq!((counters[0].table.as_str(), counters[0].sums.applied), (name.to_string().as_str(), 6));
-    assert_eq!(counters[0].sums.tombstones_delta, -2);
+    SinkConfig { url: Secret::new(url), dialect, writers: 1, lock_timeout: Duration::from_secs(2) }
 }
 
-#[tokio::test]
-async fn replays_are_numbered_and_resumable() {
-    let (_folder, _sink, mut session) = store().await;
-    let range = ReplayRange { topic: "t".into(), partition: 1, incarnation: "id".into(), from: 3, to: 9 };
-    for number in 1..=2 {
-        let id =
-            replay_start(&mut session, "shop", std::slice::from_ref(&range), number == 2, "ann").await.expect("start");
-        assert_eq!(id, number);
+/// A service's URL; `None` in a fast run, which starts none.
+fn service(variable: &str) -> Option<String> {
+    if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") {
+        return None;
     }
-    let counts = ReplayCounts { records: 6, applied: 1, superseded: 5, quarantined: 0 };
-    replay_update(&mut session, 2, ReplayState::Interrupted, counts).await.expect("update");
-    assert_eq!(
-        replay_update(&mut session, 3, ReplayState::Done, counts).await.expect_err("no such").code,
-        "unknown_replay"
-    );
-    let listed = replay_list(&mut session, "shop").await.expect("list");
-    assert_eq!(
-        listed.iter().map(|entry| (entry.repair, entry.state)).collect::<Vec<_>>(),
-        [(false, ReplayState::Running), (true, ReplayState::Interrupted)]
-    );
-    assert_eq!((listed[1].ranges.as_slice(), listed[1].counts), ([range].as_slice(), counts));
-    assert_eq!(replay_checkpoint_owner("shop", 2), "shop#replay-2");
-    let owners: Arc<str> = replay_checkpoint_owner("shop", 2).into();
-    let partitions = [at("t", 1)];
-    claim(&mut session, &owners, "me", &requests("id", &partitions), &starts(3, &partitions)).await.expect("claim");
-    assert!(checkpoints(&mut session, "shop").await.expect("checkpoints").is_empty());
+    Some(std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or --fast")))
 }
 
-#[tokio::test]
-async fn a_claim_waits_for_the_writer_before_it() {
-    let (_folder, sink, mut first) = store().await;
-    let partitions = [at("t", 0)];
-    let claims =
-        claim(&mut first, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await.expect("claim");
-    first.begin().await.expect("begin");
-    advance(&mut first, &move_by(&claims[0], 4)).await.expect("advance");
-    let waiting = tokio::spawn(async move {
-        let mut second = sink.session("second").await.expect("session");
-        claim(&mut second, "shop", "two", &requests("id", &[at("t", 0)]), &HashMap::new()).await
-    });
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(!waiting.is_finished());
-    first.commit().await.expect("commit");
-    let taken = waiting.await.expect("task").expect("claim");
-    assert_eq!((taken[0].next_offset, taken[0].fence), (4, 2), "the commit in flight is settled");
+impl Database {
+    /// SQLite, and the servers that the environment names (`tests/run` does).
+    async fn all(test: &str) -> Vec<Self> {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("store.db");
+        let mut databases =
+            vec![Self { config: config(format!("sqlite:{}", path.display())), drop: None, _folder: folder }];
+        for variable in ["LASTWORD_TEST_POSTGRES", "LASTWORD_TEST_MARIADB"] {
+            let Some(server) = service(variable) else { continue };
+            let mut hash = crate::core::table::fnv1a(test.as_bytes());
+            hash ^= u64::from(std::process::id());
+            let name = format!("lastword_book_{hash:016x}");
+            let mut url = url::Url::parse(&server).expect("url");
+            url.set_path(&name);
+            let admin = config(server);
+            let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
+            session.execute(&format!("create database {name}"), &[]).await.expect("database");
+            let drop = Some((admin, format!("drop database {name}")));
+            databases.push(Self {
+                config: config(url.to_string()),
+                drop,
+                _folder: tempfile::tempdir().expect("folder"),
+            });
+        }
+        databases
+    }
+
+    fn sink(&self) -> Sink {
+        Sink::new(&self.config).expect("sink")
+    }
+
+    async fn store(&self) -> (Sink, Session) {
+        let sink = self.sink();
+        let mut session = sink.session("test").await.expect("session");
+        migrate(&mut session).await.expect("migrate");
+        (sink, session)
+    }
+
+    async fn done(self) {
+        let Some((admin, statement)) = self.drop else { return };
+        let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
+        // The test's own sessions may take a moment to end; a database that is left over harms nobody.
+        let _ = session.execute(&statement, &[]).await;
+    }
+}
+
+/// Every case runs against every database.
+macro_rules! everywhere {
+    ($($case:ident)*) => {
+        mod everywhere {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    for database in super::Database::all(stringify!($case)).await {
+                        println!("{:?}", database.config.dialect);
+                        super::cases::$case(&database).await;
+                        database.done().await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+everywhere! {
+    a_claim_fences_the_owner_before
+    the_expected_offset_is_part_of_the_swap
+    all_missed_partitions_are_named_and_unknown_ones_need_a_start
+    a_topic_made_anew_is_refused_until_an_operator_moves_it
+    a_newer_store_is_refused_and_a_missing_one_is_none
+    quarantined_records_come_back_as_they_were
+    ledger_rows_never_change
+    tables_keep_their_contract_and_their_truncate_token
+    replays_are_numbered_and_resumable
+    a_claim_waits_for_the_writer_before_it
+    many_processes_may_migrate_at_once
+    a_claim_ends_the_session_that_keeps_its_row
+    the_same_partitions_are_claimed_by_many_at_once
+    stored_tokens_are_those_of_rows_and_tombstones
 }

@@ -149,6 +149,7 @@ fn changes(table: &Arc<Table>, list: &[Change<'_>]) -> Plan {
         deletes: deletes.map(|(key, at, _)| Delete { token: token(*at), key: vec![Value::Int(*key)] }).collect(),
         truncate: None,
         collapsed: 0,
+        truncates: 0,
     }])
 }
 

@@ -17,14 +17,14 @@ mod values;
 mod verdict;
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqliteConnection};
 
 use crate::config::checked::SinkConfig;
 use crate::core::dialect::Dialect;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::value::Value;
 
 use super::Statements;
@@ -32,35 +32,53 @@ use classify::{classify, classify_commit};
 
 /// Prepared statements that a connection keeps: some ten shapes of three lengths a table, for a few dozen tables.
 const STATEMENTS_KEPT: usize = 512;
+/// SQLite counts milliseconds in 32 bits.
+const LOCK_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// Pause before a database is opened again.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A database file, or `sqlite::memory:` (shared by the sessions of one process, gone with the last of them; for trials).
 #[derive(Clone, Debug)]
 pub struct SqliteSink {
     options: SqliteConnectOptions,
+    /// How long to wait for locks.
+    patience: Duration,
 }
 
 impl SqliteSink {
     /// Takes `sqlite:path`, `sqlite://path` or `sqlite::memory:`. The file is made when the first session is opened; its folder
     /// must exist.
     pub fn new(config: &SinkConfig) -> Result<Self, Failure> {
+        let patience = config.lock_timeout.min(LOCK_TIMEOUT_MAX);
         let options = SqliteConnectOptions::from_str(config.url.expose()).map_err(classify)?;
         let in_memory = options.get_filename().to_string_lossy().contains("sqlx-in-memory");
         let options = options
             .create_if_missing(true)
-            .busy_timeout(config.lock_timeout.min(Duration::from_secs(3600)))
+            .busy_timeout(patience)
             .foreign_keys(true)
             .synchronous(SqliteSynchronous::Full)
             .statement_cache_capacity(STATEMENTS_KEPT)
             .disable_statement_logging();
         // A database in memory has no log.
         let options = if in_memory { options } else { options.journal_mode(SqliteJournalMode::Wal) };
-        Ok(Self { options })
+        Ok(Self { options, patience })
     }
 
     /// Opens a connection. SQLite does not show what it is for.
+    ///
+    /// Turning the write-ahead log on (once in the life of a file) does not wait for locks as other statements do: it is tried
+    /// again for as long as they would wait.
     pub async fn session(&self, _purpose: &str) -> Result<SqliteSession, Failure> {
-        let connection = self.options.connect().await.map_err(classify)?;
-        Ok(SqliteSession { connection })
+        let began = Instant::now();
+        loop {
+            match self.options.connect().await.map_err(classify) {
+                Ok(connection) => return Ok(SqliteSession { connection }),
+                Err(failure) if failure.class == Class::Transient && began.elapsed() < self.patience => {
+                    tokio::time::sleep(OPEN_AGAIN_AFTER).await;
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
     }
 }
 

@@ -97,6 +97,7 @@ impl Bench {
             deletes: Vec::new(),
             truncate: None,
             collapsed: 0,
+            truncates: 0,
         };
         for event in events {
             let key = |(code, id): &Key| (Value::from(code.as_str()), Value::from(*id));

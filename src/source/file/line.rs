@@ -140,7 +140,7 @@ fn field(name: &str, text: Option<Option<Text>>, base64: Option<Option<Text>>) -
 }
 
 fn headers(flat: Vec<Option<Text>>) -> Result<Headers, String> {
-    if flat.len() % 2 != 0 {
+    if !flat.len().is_multiple_of(2) {
         return Err("has `headers` that are not pairs of name and value".to_owned());
     }
     let mut pairs = Vec::with_capacity(flat.len() / 2);

@@ -1,6 +1,6 @@
 //! What a cluster says about topics and offsets, asked by a client without a group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -53,9 +53,12 @@ impl Metadata {
         Ok(found.into_iter().map(info).collect())
     }
 
-    /// Names of the topics that a selection selects now.
-    pub(super) fn names(&self, selection: &Selection) -> Result<BTreeSet<String>, Failure> {
-        Ok(self.partitions(selection)?.0.into_keys().collect())
+    /// Names of the topics that a selection selects now, with their ids where the cluster has them.
+    pub(super) fn identities(&self, selection: &Selection) -> Result<BTreeMap<String, Option<String>>, Failure> {
+        let (found, broker) = self.partitions(selection)?;
+        let names: Vec<String> = found.into_keys().collect();
+        let mut ids = self.topic_ids(&names, broker)?;
+        Ok(names.into_iter().map(|name| (name.clone(), ids.remove(&name))).collect())
     }
 
     /// Numbers of partitions by topic, and a broker that answers. Topics that do not exist are left out.

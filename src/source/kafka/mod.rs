@@ -95,13 +95,11 @@ impl KafkaSource {
     pub fn run(&self) -> Result<SourceHandle, Failure> {
         let native = self.consumer()?;
         let (delivery, ends) = Delivery::new();
-        let topics = if self.selection.is_open() {
-            Some(follow::follow(Arc::clone(&self.metadata), self.selection.clone(), delivery.control())?)
-        } else {
-            let subscribed = native.subscribe(&self.selection.names());
-            subscribed.map_err(|error| self.settings.failure("subscribing", &error))?;
-            None
-        };
+        let names = self.selection.names();
+        if !names.is_empty() {
+            native.subscribe(&names).map_err(|error| self.settings.failure("subscribing", &error))?;
+        }
+        let topics = follow::follow(Arc::clone(&self.metadata), self.selection.clone(), delivery.control())?;
         self.spawn(native, Mode::Group(topics), delivery, ends)
     }
 

@@ -239,8 +239,14 @@ impl<'a> Event<'a> {
         };
         match code {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Polled::Assign(partitions),
-            // Anything else means that the present assignment does not hold.
-            _ => Polled::Revoke(partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => Polled::Revoke(partitions),
+            // Nobody knows what is held after this.
+            code => Polled::Error(ClientError {
+                code: code.into(),
+                text: "a rebalance failed".to_owned(),
+                fatal: true,
+                at: None,
+            }),
         }
     }
 

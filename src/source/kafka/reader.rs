@@ -14,7 +14,7 @@ use crate::source::delivery::{Delivery, Flow, Taken};
 use crate::source::{Generation, SourceCommand, SourceEvent};
 
 use super::client::failure_of;
-use super::follow::Topics;
+use super::follow::{Change, INTERVAL, Topics};
 use super::native::{ClientError, Message, Native, Polled};
 
 /// Longest wait for an event. Commands wait as long; they are not urgent.
@@ -32,8 +32,8 @@ const WARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the poll thread reads for.
 pub(super) enum Mode {
-    /// As a member of the group; with a selection that may grow, its topics.
-    Group(Option<Topics>),
+    /// As a member of the group, for the topics that are selected.
+    Group(Topics),
     /// Some ranges, until each is at its end.
     Ranges,
 }
@@ -299,10 +299,20 @@ impl<'a> Reader<'a> {
     }
 
     fn follow_topics(&mut self) -> Result<(), End> {
-        let Mode::Group(Some(topics)) = &self.mode else { return Ok(()) };
-        let Some(names) = topics.changed().filter(|names| !names.is_empty()) else { return Ok(()) };
-        tracing::info!(topics = names.len(), "the selected topics changed");
-        self.check("subscribing", self.native.subscribe(&names.into_iter().collect::<Vec<_>>()))
+        let Mode::Group(topics) = &self.mode else { return Ok(()) };
+        match topics.change() {
+            None => Ok(()),
+            Some(Change::Subscribe(names)) => {
+                tracing::info!(topics = names.len(), "the selected topics changed");
+                self.check("subscribing", self.native.subscribe(&names.into_iter().collect::<Vec<_>>()))
+            }
+            Some(Change::MadeAnew(topic)) => {
+                for at in self.delivery.partitions().into_iter().filter(|at| *at.topic == *topic) {
+                    self.fail_partition(&at, made_anew(&at))?;
+                }
+                Ok(())
+            }
+        }
     }
 
     fn error(&mut self, error: ClientError) -> Result<(), End> {
@@ -355,6 +365,16 @@ impl<'a> Reader<'a> {
             Failure::operator("kafka client", format!("{what}: {text}")).into()
         })
     }
+}
+
+fn made_anew(at: &TopicPartition) -> Failure {
+    let message = format!(
+        "{at} is stopped: its topic was deleted and created again within the last {} s; records of the new topic at offsets \
+         above the old position may have been applied, those below were not; decide with `lastword offsets set` where to \
+         begin in the new topic",
+        INTERVAL.as_secs()
+    );
+    Failure::operator("kafka topic made anew", message)
 }
 
 /// Errors after which librdkafka skips a batch, or does not know where to go on.

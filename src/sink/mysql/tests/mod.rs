@@ -160,7 +160,14 @@ fn plan_of(table: &Arc<Table>, columns: &[usize], rows: Vec<Upsert>, deletes: Ve
     Plan {
         checkpoint_owner: "test".into(),
         pipeline: "test".into(),
-        tables: vec![TablePlan { table: Arc::clone(table), upserts: groups, deletes, truncate: None, collapsed: 0 }],
+        tables: vec![TablePlan {
+            table: Arc::clone(table),
+            upserts: groups,
+            deletes,
+            truncate: None,
+            collapsed: 0,
+            truncates: 0,
+        }],
         ..Plan::default()
     }
 }

@@ -83,6 +83,7 @@ async fn groups_leave_other_columns_alone() {
                 .collect(),
             truncate: None,
             collapsed: 3,
+            truncates: 0,
         }])
     };
     let one = of(

@@ -74,6 +74,7 @@ async fn a_change_log_holds_every_record_once() {
             deletes: vec![],
             truncate: None,
             collapsed: 0,
+            truncates: 0,
         }])
     };
     assert_eq!(counts(apply(&mut s, &rows(0..3)).await), (3, 0, 0, 0, 0));
@@ -101,12 +102,20 @@ async fn names_and_keys_of_any_kind() {
             deletes: vec![],
             truncate: None,
             collapsed: 0,
+            truncates: 0,
         }])
     };
     let delete = |at| {
         let key = vec![Value::Decimal("1.50".into()), 7.into(), "k".into()];
         let deletes = vec![Delete { token: token(at), key }];
-        plan(vec![TablePlan { table: Arc::clone(&t), upserts: vec![], deletes, truncate: None, collapsed: 0 }])
+        plan(vec![TablePlan {
+            table: Arc::clone(&t),
+            upserts: vec![],
+            deletes,
+            truncate: None,
+            collapsed: 0,
+            truncates: 0,
+        }])
     };
     assert_eq!(counts(apply(&mut s, &upsert(1, "a")).await), (1, 0, 0, 0, 0), "a value for an identity column");
     assert_eq!(counts(apply(&mut s, &upsert(3, "b")).await), (1, 0, 0, 0, 0));

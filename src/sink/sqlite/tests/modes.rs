@@ -209,7 +209,7 @@ async fn any_order_and_any_cut_end_in_the_same_state() {
                     events.swap(at, other);
                 }
             }
-            let again: Vec<Event> = events.iter().filter(|_| random(&mut state) % 3 == 0).cloned().collect();
+            let again: Vec<Event> = events.iter().filter(|_| random(&mut state).is_multiple_of(3)).cloned().collect();
             events.extend(again);
             let mut bench = Bench::new(DeleteMode::Hard, storage).await;
             let mut rest = &events[..];
@@ -286,4 +286,36 @@ async fn two_sessions_take_turns() {
     let mut session = Session::Sqlite(other);
     assert_eq!(session.identity(), None);
     assert!(!session.end_other("x").await.expect("nothing"));
+}
+
+#[tokio::test]
+async fn rows_are_found_by_the_index() {
+    use crate::core::dialect::sqlite::TableText;
+    for (storage, key) in
+        [(COLUMN, &["code", "id"][..]), (SIDE, &["code", "id"]), (COLUMN, &["id"]), (COLUMN, &["code"])]
+    {
+        let mut wanted = spec(TableName::new(None, "t"), DeleteMode::Soft, storage);
+        wanted.key = key.iter().map(|name| (*name).to_owned()).collect();
+        let mut bench = Bench::of(wanted).await;
+        let (text, table) = (TableText::new(&bench.table), Arc::clone(&bench.table));
+        let mut statements = Vec::new();
+        for rows in [1, 8, 64] {
+            statements.extend([
+                text.stored(rows, false),
+                text.stored(rows, true),
+                text.delete(rows),
+                text.exhume(rows),
+            ]);
+            statements.extend([text.mark(rows), text.update(&[0, 1, 2], rows)]);
+        }
+        for statement in statements {
+            let plan = bench.session.query(&format!("explain query plan {statement}"), &[]).await.expect("plan");
+            let steps: Vec<&str> = plan.iter().filter_map(|row| row[3].as_text()).collect();
+            let side = format!("SCAN {}", table.side_name());
+            let scans = |step: &&&str| {
+                ["SCAN t", "SCAN m"].contains(*step) || step.starts_with("SCAN t ") || step.contains(&side)
+            };
+            assert_eq!(steps.iter().find(scans), None, "{storage:?} {key:?} {statement}\n{steps:#?}");
+        }
+    }
 }
