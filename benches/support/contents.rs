@@ -15,13 +15,13 @@ const MARIADB: &str = "concat_ws('|', id, customer_id, region, email, status, co
     timestampdiff(microsecond, '1970-01-01', created_at), timestampdiff(microsecond, '1970-01-01', updated_at),
     datediff(due, '1970-01-01'))";
 
-/// Texts of times hold six digits of a second, or none; the last digits are cut out by their place.
+/// Texts of times hold up to six digits of a second, without zeros at the end, and instants their zone.
 const SQLITE: &str = "id || '|' || customer_id || '|' || region || '|' || email || '|' || status || '|' || coalesce(note, '~')
     || '|' || quantity || '|' || priority || '|' || paid || '|' || cast(replace(price, '.', '') as integer)
     || '|' || cast(weight * 8 as integer) || '|' || external_id
     || '|' || (unixepoch(substr(created_at, 1, 19)) * 1000000 + cast(substr(substr(created_at, 21) || '000000', 1, 6) as integer))
     || '|' || (unixepoch(substr(updated_at, 1, 19)) * 1000000
-        + cast(substr(case when substr(updated_at, 20, 1) = '.' then substr(updated_at, 21) else '' end || '000000', 1, 6) as integer))
+        + cast(substr(substr(replace(updated_at, '+00', ''), 21) || '000000', 1, 6) as integer))
     || '|' || cast(julianday(due) - julianday('1970-01-01') as integer)";
 
 /// Rows and the quick sum only.

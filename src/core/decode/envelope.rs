@@ -80,6 +80,43 @@ impl TopicDecoder {
         let Some(value) = value else { return Ok(Decoded::Null) };
         let text = utf8(value, "value")?;
         let (payload, schema) = unwrap(text, &mut self.value_schema, "after")?;
+        self.payload(topic, key, payload, schema)
+    }
+
+    /// Whether a value that begins with these bytes can be read from the rest alone, by [`decode_rest`](Self::decode_rest).
+    pub fn knows(&mut self, head: &Bytes) -> bool {
+        let Some(known) = &mut self.value_schema else { return false };
+        if known.prefix.as_ptr() == head.as_ptr() && known.prefix.len() == head.len() {
+            return true;
+        }
+        let same = known.prefix == *head;
+        if same {
+            // The next comparison is one of two addresses.
+            known.prefix = head.clone();
+        }
+        same
+    }
+
+    /// As [`decode`](Self::decode), of a value whose first part is the schema that the decoder [`knows`](Self::knows).
+    pub fn decode_rest<'a>(
+        &mut self,
+        topic: &str,
+        key: Option<&'a [u8]>,
+        rest: &'a [u8],
+    ) -> Result<Decoded<'a>, Rejection> {
+        let row = self.value_schema.as_ref().map(|known| Arc::clone(&known.row));
+        let payload = utf8(rest, "value")?.strip_suffix('}');
+        let payload = payload.ok_or_else(|| Rejection::new("undecodable", "the value does not end with its object"))?;
+        self.payload(topic, key, payload, row)
+    }
+
+    fn payload<'a>(
+        &mut self,
+        topic: &str,
+        key: Option<&'a [u8]>,
+        payload: &'a str,
+        schema: Option<Arc<RowSchema>>,
+    ) -> Result<Decoded<'a>, Rejection> {
         if payload == "null" {
             return Ok(Decoded::Null);
         }
