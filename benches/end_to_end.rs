@@ -6,6 +6,8 @@
 //! `--await 600` starts nothing and measures how long another program (see `peer/`) needs until the contents are right.
 //! The database of the URL is dropped and made anew. Fails if a protection is off or a row differs.
 
+// Each bench uses its part of it.
+#[allow(dead_code)]
 mod support;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //! `cargo bench --bench generate -- --brokers 127.0.0.1:9092 [--events 1_000_000] [--seed 1] [--plain] [--topic NAME]`;
 //! `--print 3` writes a few records to the terminal instead.
 
+// Each bench uses its part of it.
+#[allow(dead_code)]
 mod support;
 
 use std::time::{Duration, Instant};
