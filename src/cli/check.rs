@@ -12,7 +12,7 @@ use crate::core::decode::TopicDecoder;
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::order::OrderPolicy;
-use crate::core::record::{Record, TopicPartition};
+use crate::core::record::{Payload, Record, TopicPartition};
 use crate::runtime::tables::{Met, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
 use crate::sink::Sink;
@@ -120,7 +120,8 @@ async fn judge(
     let mut findings: BTreeMap<(SourceTable, bool), Finding> = BTreeMap::new();
     let mut unreadable = None;
     for record in records {
-        let event = match decoder.decode(&topic.topic, record.key.as_deref(), record.value.as_deref()) {
+        let value = record.value.as_ref().map(Payload::whole);
+        let event = match decoder.decode(&topic.topic, record.key.as_deref(), value.as_deref()) {
             Ok(Decoded::Change(event)) => event,
             Ok(Decoded::Null | Decoded::Control(_)) => continue,
             Err(why) => {

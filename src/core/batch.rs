@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::event::{Op, Rejection};
 use super::mapping::{Change, Effect, Mapping};
 use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
-use super::record::{Record, TopicPartition};
+use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Table};
 use super::token::Token;
 use super::value::Value;
@@ -224,7 +224,7 @@ impl BatchBuilder {
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
             key: record.key.clone(),
-            value: record.value.clone(),
+            value: record.value.as_ref().map(Payload::whole),
             headers: record.headers.clone(),
             table,
             token,

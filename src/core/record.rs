@@ -49,16 +49,75 @@ pub struct Record {
     /// Bytes of the key.
     pub key: Option<Bytes>,
     /// Bytes of the value.
-    pub value: Option<Bytes>,
+    pub value: Option<Payload>,
     /// Its headers.
     pub headers: Headers,
 }
 
 impl Record {
-    /// Bytes that this record holds in memory, for the limits of batches and queues.
+    /// Bytes that this record holds in memory, for the limits of batches and queues; what it shares is not its own.
     pub fn size_bytes(&self) -> usize {
-        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        length(&self.key) + length(&self.value) + self.headers.0.len() + std::mem::size_of::<Self>()
+        let key = self.key.as_ref().map_or(0, Bytes::len);
+        let value = self.value.as_ref().map_or(0, |value| value.body.len());
+        key + value + self.headers.0.len() + std::mem::size_of::<Self>()
+    }
+}
+
+/// The bytes of a value, in two parts: a head that may be shared with other records, and the rest.
+///
+/// # Why
+///
+/// In JSON with schemas 4 KB of a 5 KB record are the same `schema` part in record after record. Kept once, a batch of the same
+/// memory holds five times as many records.
+#[derive(Clone, Debug, Default)]
+pub struct Payload {
+    head: Bytes,
+    body: Bytes,
+}
+
+impl Payload {
+    /// The shared part; empty where nothing is shared.
+    pub fn head(&self) -> &Bytes {
+        &self.head
+    }
+
+    /// What follows the head.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// All bytes in one piece; copied only where a head is shared.
+    pub fn whole(&self) -> Bytes {
+        if self.head.is_empty() { self.body.clone() } else { [&*self.head, &*self.body].concat().into() }
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Payload {
+    fn from(bytes: T) -> Self {
+        Self { head: Bytes::new(), body: bytes.into() }
+    }
+}
+
+/// The head that the values of a topic share at present.
+#[derive(Debug, Default)]
+pub struct SharedHead(Bytes);
+
+impl SharedHead {
+    /// Copies a value, but for a head that is the same as the one before. Where the cut lies has no meaning: the parts together
+    /// are the value.
+    pub fn share(&mut self, value: &[u8]) -> Payload {
+        const BEGIN: &[u8] = b"{\"schema\":{";
+        const END: &[u8] = b"},\"payload\":";
+        if self.0.is_empty() || !value.starts_with(&self.0) {
+            if !value.starts_with(BEGIN) {
+                return Payload::from(Bytes::copy_from_slice(value));
+            }
+            let Some(end) = value.windows(END.len()).position(|window| window == END) else {
+                return Payload::from(Bytes::copy_from_slice(value));
+            };
+            self.0 = Bytes::copy_from_slice(&value[..end + END.len()]);
+        }
+        Payload { head: self.0.clone(), body: Bytes::copy_from_slice(&value[self.0.len()..]) }
     }
 }
 
@@ -128,6 +187,27 @@ fn take_u32(rest: &mut Bytes) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whatever comes in which order, the parts together are the value, and a schema that comes again is not kept again.
+    #[test]
+    fn a_shared_head_changes_no_byte() {
+        let values: [&[u8]; 7] = [
+            br#"{"schema":{"type":"struct"},"payload":{"op":"c"}}"#,
+            br#"{"schema":{"type":"struct"},"payload":{"op":"d"}}"#,
+            br#"{"schema":{"type":"struct"},"payload":"#,
+            br#"{"schema":{"type":"other"},"payload":{"x":"},\"payload\":"}}"#,
+            br#"{"schema":{"type":"struct"}}"#,
+            br#"{"op":"c"}"#,
+            b"",
+        ];
+        let mut shared = SharedHead::default();
+        for value in values.iter().chain(values.iter().rev()) {
+            assert_eq!(shared.share(value).whole(), *value);
+        }
+        let (first, second) = (shared.share(values[0]), shared.share(values[1]));
+        assert_eq!(first.head().as_ptr(), second.head().as_ptr());
+        assert_eq!(&**second.body(), br#"{"op":"d"}}"#);
+    }
 
     #[test]
     fn headers_come_back_and_torn_ones_end_the_list() {

@@ -16,7 +16,7 @@ use crate::core::lane::{Lane, Segment};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::order::{Ledger, OrderPolicy, column_token, delete_token, scope_description, token};
 use crate::core::plan::{LedgerEntry, Plan, Upsert};
-use crate::core::record::{Record, TopicPartition};
+use crate::core::record::{Payload, Record, TopicPartition};
 use crate::core::table::{ColumnType, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -47,6 +47,14 @@ enum Step {
     Cut,
     /// Stop the record's partition here.
     Halt(Rejection),
+}
+
+/// A record with what was decoded of it.
+struct Reading<'r> {
+    record: &'r Record,
+    /// The bytes that the event points into.
+    value: &'r Bytes,
+    incarnation: &'r Arc<str>,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -215,7 +223,16 @@ impl Planner {
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
         let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
-        let decoded = match decoder.decode(&topic, record.key.as_deref(), record.value.as_deref()) {
+        // Behind a schema that is known the rest says everything; the value is put together only where it is not.
+        let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
+        let known = rest.is_some();
+        let value = rest.or_else(|| record.value.as_ref().map(Payload::whole)).unwrap_or_default();
+        let bytes = record.value.as_ref().map(|_| &*value);
+        let decoded = match bytes {
+            Some(rest) if known => decoder.decode_rest(&topic, record.key.as_deref(), rest),
+            bytes => decoder.decode(&topic, record.key.as_deref(), bytes),
+        };
+        let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),
         };
@@ -225,7 +242,10 @@ impl Planner {
                 Ok(Ok(Step::Next))
             }
             Decoded::Null => self.null(builder, record, lookup).await,
-            Decoded::Change(event) => self.change(builder, record, incarnation, event, lookup).await,
+            Decoded::Change(event) => {
+                let reading = Reading { record, value: &value, incarnation };
+                self.change(builder, &reading, event, lookup).await
+            }
         }
     }
 
@@ -269,11 +289,11 @@ impl Planner {
     async fn change<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
+        let Reading { record, incarnation, .. } = *reading;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -295,7 +315,7 @@ impl Planner {
                 if event.key.is_some() {
                     self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
                 }
-                self.row(builder, record, incarnation, &event, &mapping, lookup).await
+                self.row(builder, reading, &event, &mapping, lookup).await
             }
         }
     }
@@ -324,19 +344,18 @@ impl Planner {
     async fn row<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
         mapping: &Mapping,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
+        let Reading { record, value, incarnation } = *reading;
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let empty = Bytes::new();
         let key_bytes = record.key.as_ref().unwrap_or(&empty);
-        let value_bytes = record.value.as_ref().unwrap_or(&empty);
-        let change = match mapping.change(event, key_bytes, value_bytes) {
+        let change = match mapping.change(event, key_bytes, value) {
             Ok(change) => change,
             Err(why) => return Ok(Err(why)),
         };

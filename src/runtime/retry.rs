@@ -34,7 +34,7 @@ pub async fn retry(
         offset: entry.offset,
         timestamp_ms: entry.timestamp_ms,
         key: kept.key.clone(),
-        value: kept.value.clone(),
+        value: kept.value.clone().map(Into::into),
         headers: kept.headers.clone(),
     };
     let incarnation: Arc<str> = entry.incarnation.as_str().into();

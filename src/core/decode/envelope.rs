@@ -81,6 +81,20 @@ struct KnownSchemas {
 }
 
 impl KnownSchemas {
+    /// Whether these bytes are a prefix that is known; it is the first one then.
+    fn knows(&mut self, head: &Bytes) -> bool {
+        let same = |known: &Known| {
+            known.prefix.len() == head.len() && (known.prefix.as_ptr() == head.as_ptr() || known.prefix == *head)
+        };
+        let Some(at) = self.prefixes.iter().position(same) else { return false };
+        self.prefixes[..=at].rotate_right(1);
+        if let Some(known) = self.prefixes.first_mut() {
+            // The next comparison is one of two addresses.
+            known.prefix = head.clone();
+        }
+        true
+    }
+
     /// The payload of a text whose schema part is known.
     fn payload<'a>(&mut self, text: &'a str) -> Option<(&'a str, Arc<RowSchema>)> {
         let rest = text.strip_suffix('}')?;
@@ -114,6 +128,35 @@ impl TopicDecoder {
         let Some(value) = value else { return Ok(Decoded::Null) };
         let text = utf8(value, "value")?;
         let (payload, schema) = unwrap(text, &mut self.values, "after")?;
+        self.payload(topic, key, payload, schema)
+    }
+
+    /// Whether a value that begins with these bytes can be read from the rest alone, by [`decode_rest`](Self::decode_rest), which
+    /// must be the next call.
+    pub fn knows(&mut self, head: &Bytes) -> bool {
+        self.values.knows(head)
+    }
+
+    /// As [`decode`](Self::decode), of a value whose first part is the schema that the decoder [`knows`](Self::knows).
+    pub fn decode_rest<'a>(
+        &mut self,
+        topic: &str,
+        key: Option<&'a [u8]>,
+        rest: &'a [u8],
+    ) -> Result<Decoded<'a>, Rejection> {
+        let row = self.values.prefixes.first().map(|known| Arc::clone(&known.row));
+        let payload = utf8(rest, "value")?.strip_suffix('}').map(trim);
+        let payload = payload.ok_or_else(|| Rejection::new("undecodable", "the value does not end with its object"))?;
+        self.payload(topic, key, payload, row)
+    }
+
+    fn payload<'a>(
+        &mut self,
+        topic: &str,
+        key: Option<&'a [u8]>,
+        payload: &'a str,
+        schema: Option<Arc<RowSchema>>,
+    ) -> Result<Decoded<'a>, Rejection> {
         if payload == "null" {
             return Ok(Decoded::Null);
         }

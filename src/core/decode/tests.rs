@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::core::event::{Control, Decoded, Op, SourcePosition};
+use crate::core::record::SharedHead;
 use crate::core::table::ColumnType;
 use crate::core::value::Value;
 use crate::core::wire::{Unit, WireType};
@@ -235,7 +236,7 @@ fn every_captured_record_is_understood() {
     let mut files = Vec::new();
     captures(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captures"), &mut files);
     assert!(files.len() > 60, "{} files", files.len());
-    let (mut changes, mut controls) = (0, 0);
+    let (mut changes, mut controls, mut behind_head) = (0, 0, 0);
     for file in files {
         let bytes = std::fs::read(&file).expect("a capture");
         let mut text = String::new();
@@ -245,10 +246,12 @@ fn every_captured_record_is_understood() {
             text = String::from_utf8(bytes).expect("UTF-8");
         }
         let mut decoders: std::collections::HashMap<String, TopicDecoder> = Default::default();
+        let mut heads = SharedHead::default();
         for line in text.lines() {
             let record: Captured = serde_json::from_str(line).expect("a line");
             let decoder = decoders.entry(record.topic.clone()).or_default();
             let (key, value) = (record.key.as_deref().map(str::as_bytes), record.payload.as_deref().map(str::as_bytes));
+            behind_head += u32::from(same_behind_its_head(&mut heads, decoder, &record.topic, key, value));
             match decoder.decode(&record.topic, key, value) {
                 Ok(Decoded::Change(event)) => {
                     assert_ne!(event.position, SourcePosition::None, "{}", file.display());
@@ -266,6 +269,26 @@ fn every_captured_record_is_understood() {
         }
     }
     assert!(changes > 10_000 && controls > 1_000, "{changes} changes, {controls} control records");
+    assert!(behind_head > 5_000, "{behind_head} records were read from behind a shared head");
+}
+
+/// Invariant 6: a record whose schema is known and shared says the same as the whole record. Returns whether it was one.
+fn same_behind_its_head(
+    heads: &mut SharedHead,
+    decoder: &mut TopicDecoder,
+    topic: &str,
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> bool {
+    let Some(value) = value else { return false };
+    let shared = heads.share(value);
+    assert_eq!(shared.whole(), value);
+    if !decoder.knows(shared.head()) {
+        return false;
+    }
+    let rest = format!("{:?}", decoder.decode_rest(topic, key, shared.body()));
+    assert_eq!(rest, format!("{:?}", decoder.decode(topic, key, Some(value))));
+    true
 }
 
 proptest! {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::core::record::{Headers, Record, TopicPartition};
+use crate::core::record::{Headers, Payload, Record, TopicPartition};
 
 /// A value that the destination refuses (a CHECK constraint).
 pub const BAD: i64 = 666;
@@ -309,7 +309,7 @@ fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, 
             history.bad.insert((at.clone(), offset));
         }
         let headers = Headers::default();
-        let record = Record { at: at.clone(), offset, timestamp_ms: None, key: entry.key, value: entry.value, headers };
+        let record = Record { at: at.clone(), offset, timestamp_ms: None, key: entry.key, value: entry.value.map(Payload::from), headers };
         history.log.entry(at).or_default().push(record);
     }
     for end in history.ends.values_mut() {

@@ -112,7 +112,7 @@ fn parse(line: &[u8]) -> Result<Record, String> {
         offset: line.offset,
         timestamp_ms: line.ts.filter(|ts| known_time && *ts >= 0),
         key: field("key", line.key, line.key_b64)?,
-        value: field("payload", line.payload, line.payload_b64)?,
+        value: field("payload", line.payload, line.payload_b64)?.map(Into::into),
         headers: headers(line.headers.unwrap_or_default())?,
     })
 }
@@ -188,7 +188,7 @@ mod tests {
         let record = parse(line).expect("a record");
         assert_eq!((record.at.to_string().as_str(), record.offset, record.timestamp_ms), ("t[3]", 7, Some(12)));
         assert_eq!(record.key.as_deref(), Some(br#"{"id":1}"#.as_slice()));
-        assert_eq!(record.value.as_deref(), Some("x\0é".as_bytes()));
+        assert_eq!(record.value.as_ref().map(|value| &**value.body()), Some("x\0é".as_bytes()));
         let headers: Vec<_> = record.headers.iter().collect();
         assert_eq!(headers, [("a".to_owned(), Some(Bytes::from_static(b"1"))), ("b".to_owned(), None)]);
     }
@@ -199,11 +199,11 @@ mod tests {
         let at = line.iter().position(|byte| *byte == b'?').expect("the mark");
         line[at] = 0xff;
         let record = parse(&line).expect("a record");
-        assert_eq!((record.key, record.value.as_deref()), (None, Some([0xff].as_slice())));
+        assert_eq!((record.key, record.value.as_ref().map(|value| &**value.body())), (None, Some([0xff].as_slice())));
         let record =
             parse(br#"{"topic":"t","partition":0,"offset":0,"key":"","payload_b64":"/wA="}"#).expect("a record");
         assert_eq!(
-            (record.key.as_deref(), record.value.as_deref()),
+            (record.key.as_deref(), record.value.as_ref().map(|value| &**value.body())),
             (Some(b"".as_slice()), Some([0xff, 0].as_slice()))
         );
     }

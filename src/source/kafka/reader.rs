@@ -9,7 +9,7 @@ use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 use tokio::sync::mpsc;
 
 use crate::core::failure::Failure;
-use crate::core::record::{Record, TopicPartition};
+use crate::core::record::{Record, SharedHead, TopicPartition};
 use crate::source::delivery::{Delivery, Flow, Taken};
 use crate::source::{Generation, SourceCommand, SourceEvent};
 
@@ -51,7 +51,8 @@ pub(super) struct Reader<'a> {
     pub(super) mode: Mode,
     pub(super) delivery: Delivery,
     commands: mpsc::UnboundedReceiver<SourceCommand>,
-    names: HashSet<Arc<str>>,
+    /// Topics by name, each with what its values share.
+    names: HashMap<Arc<str>, SharedHead>,
     last: TopicPartition,
     starts: HashMap<TopicPartition, Start>,
     /// Partitions whose fetcher has given up, so that they cannot be sought.
@@ -86,7 +87,7 @@ impl<'a> Reader<'a> {
             mode,
             delivery,
             commands,
-            names: HashSet::new(),
+            names: HashMap::new(),
             last: TopicPartition::new("", -1),
             starts: HashMap::new(),
             given_up: HashSet::new(),
@@ -173,12 +174,13 @@ impl<'a> Reader<'a> {
         }
         self.last.partition = message.partition();
         let at = &self.last;
+        let head = self.names.entry(Arc::clone(&at.topic)).or_default();
         let make = || Record {
             at: at.clone(),
             offset: message.offset(),
             timestamp_ms: message.timestamp_ms(),
             key: message.key().map(bytes::Bytes::copy_from_slice),
-            value: message.value().map(bytes::Bytes::copy_from_slice),
+            value: message.value().map(|value| head.share(value)),
             headers: message.headers(),
         };
         if self.delivery.offer(at, message.offset(), make) == Taken::Reached {
@@ -190,11 +192,11 @@ impl<'a> Reader<'a> {
 
     /// One piece of memory for all records of a topic.
     fn name(&mut self, topic: &str) -> Arc<str> {
-        if let Some(known) = self.names.get(topic) {
+        if let Some((known, _)) = self.names.get_key_value(topic) {
             return Arc::clone(known);
         }
         let name: Arc<str> = topic.into();
-        self.names.insert(Arc::clone(&name));
+        self.names.insert(Arc::clone(&name), SharedHead::default());
         name
     }
 
