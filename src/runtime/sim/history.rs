@@ -61,6 +61,7 @@ struct Entry {
 enum Kind {
     Postgres,
     MariaDb,
+    MySql,
 }
 
 struct Writer<'r> {
@@ -81,7 +82,11 @@ struct Writer<'r> {
 
 pub fn history(seed: u64) -> History {
     let mut random = Random(seed);
-    let kind = if seed % 3 == 2 { Kind::MariaDb } else { Kind::Postgres };
+    let kind = match seed % 4 {
+        2 => Kind::MariaDb,
+        3 => Kind::MySql,
+        _ => Kind::Postgres,
+    };
     let mut writer = Writer {
         random: &mut random,
         kind,
@@ -195,9 +200,12 @@ impl Writer<'_> {
         if rows.iter().any(|(id, _)| *id >= KEYS - 1) || self.kind == Kind::Postgres {
             return;
         }
-        for (id, _) in rows.into_iter().rev() {
-            self.delete(table, id, source);
-            self.write(table, id + 1, "c", source);
+        for (row, (id, _)) in rows.into_iter().rev().enumerate() {
+            // MySQL may say 0 for all of them (compressed transactions).
+            let row = if self.kind == Kind::MariaDb { row } else { 0 };
+            let source = source.replace("\"row\":0", &format!("\"row\":{row}"));
+            self.delete(table, id, &source);
+            self.write(table, id + 1, "c", &source);
         }
     }
 
@@ -269,10 +277,12 @@ impl Writer<'_> {
                     r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
                 )
             }
-            Kind::MariaDb => {
-                let gtid = if snapshot == "false" { format!("\"0-1-{}\"", self.gtid) } else { "null".to_owned() };
+            Kind::MariaDb | Kind::MySql => {
+                let (connector, marker) =
+                    if self.kind == Kind::MariaDb { ("mariadb", "0-1-") } else { ("mysql", "ab:") };
+                let gtid = if snapshot == "false" { format!("\"{marker}{}\"", self.gtid) } else { "null".to_owned() };
                 format!(
-                    r#"{{"connector":"mariadb","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn}}}"#
+                    r#"{{"connector":"{connector}","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
                 )
             }
         }
@@ -309,7 +319,14 @@ fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, 
             history.bad.insert((at.clone(), offset));
         }
         let headers = Headers::default();
-        let record = Record { at: at.clone(), offset, timestamp_ms: None, key: entry.key, value: entry.value.map(Payload::from), headers };
+        let record = Record {
+            at: at.clone(),
+            offset,
+            timestamp_ms: None,
+            key: entry.key,
+            value: entry.value.map(Payload::from),
+            headers,
+        };
         history.log.entry(at).or_default().push(record);
     }
     for end in history.ends.values_mut() {
