@@ -1,0 +1,3 @@
+//! The tests. All of them need the services of `tests/services`.
+
+mod group;
