@@ -6,5 +6,6 @@
 mod kafka;
 mod on_services;
 mod process;
+mod proxy;
 mod support;
 mod traffic;

@@ -64,7 +64,7 @@ pub struct World {
 }
 
 /// Time to wait for what must come; nothing is concluded from its being short.
-pub const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 impl World {
     /// A new database on one of the servers; SQLite in a file of its own.
@@ -107,11 +107,17 @@ impl World {
         Topic::new(&self.brokers, &self.topic_name(name), partitions, &[]).await
     }
 
-    /// The destination through another address (a proxy).
-    pub fn through(&mut self, port: u16) {
+    /// Configures the destination through another port (a proxy), without TLS; gives back the direct address.
+    pub fn through(&mut self, port: u16) -> String {
         let (server, database) = self.url.rsplit_once('/').expect("a database");
-        let (user, _) = server.rsplit_once(':').expect("a port");
-        self.url = format!("{user}:{port}/{database}");
+        let (host, _) = server.rsplit_once(':').expect("a port");
+        let proxied = format!("{host}:{port}/{database}?sslmode=disable");
+        std::mem::replace(&mut self.url, proxied)
+    }
+
+    /// The test itself asks directly again.
+    pub fn directly(&mut self, url: String) {
+        self.url = url;
     }
 
     /// Writes the configuration: every topic into a table of its own. `extra` begins inside of `[source]`.

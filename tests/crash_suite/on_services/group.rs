@@ -20,7 +20,7 @@ async fn killed_again_and_again(dialect: Dialect, form: Form, events: usize) {
     let events = if long && events > 10_000 { 1_000_000 } else { events };
     let topic = world.topic("orders", 8).await;
     world.make_table(form, "orders").await;
-    world.configure(&[(&topic.name, "orders")], "", "[batch]\nrows = 500\n");
+    world.configure(&[(&topic.name, "orders")], "", "[batch]\nrows = 500\n[plain]\ndecimal = \"base64\"\n");
     let mut traffic = Traffic::new(seed, Shape { partitions: 8, keys: events as u64 / 20, form });
     let mut random = Random::new(seed ^ 1);
     topic.write(&traffic.snapshot(events as u64 / 100));
