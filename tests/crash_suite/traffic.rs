@@ -96,8 +96,8 @@ pub struct Traffic {
     transaction: u64,
     /// The newest events, which a connector that was killed sends again.
     recent: Vec<Event>,
-    value_schema: Value,
-    key_schema: Value,
+    value_schema: String,
+    key_schema: String,
 }
 
 impl Traffic {
@@ -110,9 +110,10 @@ impl Traffic {
             committed: 1_000_000,
             transaction: 700,
             recent: Vec::new(),
-            value_schema: value_schema(),
+            value_schema: value_schema().to_string(),
             key_schema: json!({"type": "struct", "optional": false, "name": "shop.public.orders.Key", "fields": [
-                {"type": "int64", "optional": false, "field": "id"}]}),
+                {"type": "int64", "optional": false, "field": "id"}]})
+            .to_string(),
         }
     }
 
@@ -214,18 +215,16 @@ impl Traffic {
             },
         });
         let key = json!({ "id": id });
-        let (key, value) = match self.shape.form {
-            Form::Plain => (key, payload),
-            Form::Schemas => (
-                json!({"schema": self.key_schema, "payload": key}),
-                json!({"schema": self.value_schema, "payload": payload}),
-            ),
+        // The converter writes the schema first.
+        let wrapped = |schema: &str, payload: Value| match self.shape.form {
+            Form::Plain => payload.to_string(),
+            Form::Schemas => format!("{{\"schema\":{schema},\"payload\":{payload}}}"),
         };
         let partition = (id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33;
         Event {
             partition: (partition % self.shape.partitions as u64) as i32,
-            key: key.to_string(),
-            value: Some(value.to_string()),
+            key: wrapped(&self.key_schema, key),
+            value: Some(wrapped(&self.value_schema, payload)),
         }
     }
 }
