@@ -144,9 +144,10 @@ impl Traffic {
                 self.transaction(&mut events);
             }
             let again = self.recent.len().min(100 + self.random.below(300) as usize);
-            // It may stop and start again in the middle of a transaction.
+            // It may stop and start again in the middle of a transaction, but not between a delete and its null record: both
+            // are made of one event.
             let from = self.recent.len() - again;
-            events.extend_from_slice(&self.recent[from..]);
+            events.extend(self.recent[from..].iter().skip_while(|event| event.value.is_none()).cloned());
         }
         events
     }
