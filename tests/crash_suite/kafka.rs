@@ -134,10 +134,13 @@ impl Writer {
     }
 
     pub fn commit(&self) {
+        self.flush();
         self.producer.commit_transaction(WAIT).expect("it commits");
     }
 
     pub fn abort(&self) {
+        // Written to the log, so that there is something to abort.
+        self.flush();
         self.producer.abort_transaction(WAIT).expect("it aborts");
     }
 }
