@@ -61,6 +61,9 @@ impl Proxy {
 }
 
 async fn pass(client: TcpStream, server: TcpStream, choose: impl Fn() -> Option<Cut>) {
+    // Otherwise every answer waits for the acknowledgement of the one before.
+    client.set_nodelay(true).expect("an option");
+    server.set_nodelay(true).expect("an option");
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mute = Arc::new(Notify::new());
