@@ -709,7 +709,7 @@ fn first_offsets(shared: &Shared, ranges: &HashMap<TopicPartition, LogRange>) ->
 }
 
 /// Why a stored position does not lie in the log, if it does not.
-fn out_of_log(at: &TopicPartition, next: i64, range: LogRange) -> Option<Failure> {
+pub(super) fn out_of_log(at: &TopicPartition, next: i64, range: LogRange) -> Option<Failure> {
     let (code, what) = if next < range.start {
         (
             "data_gone",

@@ -12,11 +12,11 @@ use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
 use crate::core::table::fnv1a;
-use crate::sink::bookkeep::{self, ClaimRequest};
+use crate::sink::bookkeep::{self, Checkpoint, ClaimRequest};
 use crate::sink::{Session, Sink};
 use crate::source::{ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
 
-use super::lane::{LaneControl, LaneHandle, LaneInput, Shared, spawn};
+use super::lane::{LaneControl, LaneHandle, LaneInput, Shared, out_of_log, spawn};
 use super::lookup::Scopes;
 use super::planner::Planner;
 use super::progress::{PartitionState, Progress};
@@ -449,15 +449,23 @@ impl Supervisor {
             return Ok(false);
         }
         let stored = bookkeep::checkpoints(&mut self.admin, &self.shared.checkpoint_owner).await;
-        let stored: HashMap<TopicPartition, i64> = match stored {
-            Ok(stored) => stored.into_iter().map(|checkpoint| (checkpoint.at, checkpoint.next_offset)).collect(),
+        let stored: HashMap<TopicPartition, Checkpoint> = match stored {
+            Ok(stored) => stored.into_iter().map(|checkpoint| (checkpoint.at.clone(), checkpoint)).collect(),
             Err(failure) => {
                 tracing::debug!(error = %failure, "the checkpoints of other processes cannot be read");
                 self.admin = self.shared.sink.session("supervisor").await?;
                 return Ok(false);
             }
         };
-        Ok(open.iter().all(|(at, end)| *end == 0 || stored.get(*at).is_some_and(|next| next >= end)))
+        let reached = |(at, end): &(&TopicPartition, i64)| {
+            *end == 0 || stored.get(*at).is_some_and(|checkpoint| checkpoint.next_offset >= *end)
+        };
+        if !open.iter().all(reached) {
+            return Ok(false);
+        }
+        let checkpoints = open.iter().filter_map(|(at, _)| stored.get(*at)).collect();
+        check_positions(&self.shared.source, checkpoints).await?;
+        Ok(true)
     }
 
     /// Ends lanes first, so that nothing is in flight when the source lets its partitions go.
@@ -485,6 +493,32 @@ impl Supervisor {
             tracing::warn!("the source did not end in time");
         }
     }
+}
+
+/// Refuses positions of partitions that this process does not hold where a claim would refuse them: a topic that was made anew
+/// looks caught up to whoever compares numbers only.
+async fn check_positions(source: &Source, checkpoints: Vec<&Checkpoint>) -> Result<(), Failure> {
+    let topics = source.topics().await?;
+    // Looked up after the checkpoints were read, so that no live process can be ahead of it.
+    let partitions: Vec<TopicPartition> = checkpoints.iter().map(|checkpoint| checkpoint.at.clone()).collect();
+    let ranges: HashMap<_, _> = source.ranges(&partitions).await?.into_iter().collect();
+    for checkpoint in checkpoints {
+        let (at, next) = (&checkpoint.at, checkpoint.next_offset);
+        if let Some(info) =
+            topics.iter().find(|info| info.topic == at.topic && *info.incarnation != *checkpoint.incarnation)
+        {
+            let what = format!(
+                "topic {} was deleted and made anew: offset {next} of {at} belongs to the topic with id {}, the source now has the \
+                 topic with id {}; `lastword offsets set --topic {} --partition {} --offset N` says where to go on",
+                at.topic, checkpoint.incarnation, info.incarnation, at.topic, at.partition
+            );
+            return Err(Failure::operator("topic_recreated", what));
+        }
+        if let Some(failure) = ranges.get(at).and_then(|range| out_of_log(at, next, *range)) {
+            return Err(failure);
+        }
+    }
+    Ok(())
 }
 
 async fn room(lane: Option<tokio::sync::mpsc::Sender<LaneInput>>) -> Option<tokio::sync::mpsc::OwnedPermit<LaneInput>> {

@@ -175,7 +175,9 @@ impl Writer<'_> {
         if self.random.chance(6) {
             return self.shift(table, &source);
         }
-        if self.kind == Kind::Postgres && self.random.chance(3) {
+        // A TRUNCATE of the first transactions may lie in a partition without snapshot rows, whose floor then does not lift it above
+        // them: a limit of this version, see the README.
+        if self.kind == Kind::Postgres && self.commit.is_some() && self.random.chance(3) {
             return self.truncate(table, &source);
         }
         match (self.model.contains_key(&(table, id)), self.random.below(4)) {

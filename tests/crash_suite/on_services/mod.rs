@@ -1,0 +1,9 @@
+//! The tests. All of them need the services of `tests/services`.
+
+mod gaps;
+mod group;
+mod offsets;
+mod replay;
+mod restarts;
+mod signals;
+mod unknown;
