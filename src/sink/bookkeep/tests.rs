@@ -1,4 +1,4 @@
-//! Bookkeeping against real databases: SQLite always, PostgreSQL and MariaDB where services run.
+//! Bookkeeping against real databases: SQLite, and PostgreSQL and MariaDB in the module `on_services`.
 
 mod cases;
 
@@ -29,23 +29,24 @@ fn config(url: String) -> SinkConfig {
     SinkConfig { url: Secret::new(url), dialect, writers: 1, lock_timeout: Duration::from_secs(2) }
 }
 
-/// A service's URL; `None` in a fast run, which starts none.
-fn service(variable: &str) -> Option<String> {
-    if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") {
-        return None;
-    }
-    Some(std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or --fast")))
+/// A service's URL.
+fn service(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or --fast"))
 }
 
 impl Database {
-    /// SQLite, and the servers that the environment names (`tests/run` does).
-    async fn all(test: &str) -> Vec<Self> {
+    /// A file.
+    async fn sqlite(_test: &str) -> Vec<Self> {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("store.db");
-        let mut databases =
-            vec![Self { config: config(format!("sqlite:{}", path.display())), drop: None, _folder: folder }];
+        vec![Self { config: config(format!("sqlite:{}", path.display())), drop: None, _folder: folder }]
+    }
+
+    /// A database on each of the servers that the environment names (`tests/run` does).
+    async fn servers(test: &str) -> Vec<Self> {
+        let mut databases = Vec::new();
         for variable in ["LASTWORD_TEST_POSTGRES", "LASTWORD_TEST_MARIADB"] {
-            let Some(server) = service(variable) else { continue };
+            let server = service(variable);
             let mut hash = crate::core::table::fnv1a(test.as_bytes());
             hash ^= u64::from(std::process::id());
             let name = format!("lastword_book_{hash:016x}");
@@ -86,11 +87,15 @@ impl Database {
 /// Every case runs against every database.
 macro_rules! everywhere {
     ($($case:ident)*) => {
-        mod everywhere {
+        everywhere! { @place sqlite sqlite $($case)* }
+        everywhere! { @place on_services servers $($case)* }
+    };
+    (@place $place:ident $databases:ident $($case:ident)*) => {
+        mod $place {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    for database in super::Database::all(stringify!($case)).await {
+                    for database in super::Database::$databases(stringify!($case)).await {
                         println!("{:?}", database.config.dialect);
                         super::cases::$case(&database).await;
                         database.done().await;

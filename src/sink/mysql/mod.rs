@@ -13,7 +13,7 @@ mod session;
 mod values;
 
 #[cfg(test)]
-mod tests;
+mod on_services;
 
 pub use connect::MysqlSink;
 pub use session::MysqlSession;

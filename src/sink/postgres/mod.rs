@@ -9,7 +9,7 @@ mod stage;
 mod tls;
 
 #[cfg(test)]
-mod tests;
+mod on_services;
 
 pub use connect::PostgresSink;
 pub use session::PostgresSession;

@@ -1,7 +1,7 @@
 //! Tests against librdkafka's mock cluster and against a real broker, and what they share: a listener that plays the runtime.
 
-mod broker;
 mod mock;
+mod on_services;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! Against a real server: `LASTWORD_TEST_MARIADB` is a URL whose user may create databases. Each test has a database of
-//! its own. Without the variable the tests fail, unless `LASTWORD_TEST_FAST=1` says that no service is wanted.
+//! its own. Without the variable the tests fail.
 
 mod changes;
 mod races;
@@ -26,14 +26,9 @@ struct World {
     session: MysqlSession,
 }
 
-fn base_url() -> Option<String> {
-    match std::env::var("LASTWORD_TEST_MARIADB") {
-        Ok(url) => Some(url),
-        Err(_) if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") => None,
-        Err(_) => {
-            panic!("LASTWORD_TEST_MARIADB is not set; tests/run sets it, LASTWORD_TEST_FAST=1 leaves this test out")
-        }
-    }
+fn base_url() -> String {
+    std::env::var("LASTWORD_TEST_MARIADB")
+        .unwrap_or_else(|_| panic!("LASTWORD_TEST_MARIADB is not set; run tests/run, or --fast"))
 }
 
 fn sink_of(url: &str) -> MysqlSink {
@@ -46,8 +41,8 @@ fn sink_of(url: &str) -> MysqlSink {
     .expect("sink")
 }
 
-async fn world(name: &str) -> Option<World> {
-    let base = base_url()?;
+async fn world(name: &str) -> World {
+    let base = base_url();
     let database = format!("lw_my_{name}_{}", std::process::id());
     let mut admin = sink_of(&base).session("test").await.expect("admin session");
     admin.execute(&format!("DROP DATABASE IF EXISTS {database}"), &[]).await.expect("drop");
@@ -58,7 +53,7 @@ async fn world(name: &str) -> Option<World> {
     let mut session = Session::Mysql(sink_of(&url).session("test").await.expect("session"));
     bookkeep::migrate(&mut session).await.expect("migrate");
     let Session::Mysql(session) = session else { panic!("another session") };
-    Some(World { url, database, session })
+    World { url, database, session }
 }
 
 /// What a table of a test is.

@@ -9,7 +9,7 @@ use crate::core::wire::{Field, TableSpec, WireType};
 
 #[tokio::test]
 async fn the_newest_change_wins_and_everything_is_counted() {
-    let Some(mut world) = world("basics").await else { return };
+    let mut world = world("basics").await;
     let table = world.table("t", SMALL, &["id"], HARD).await;
     world.run("INSERT INTO t VALUES (9, 'by hand', NULL)").await;
     let plans = [
@@ -46,7 +46,7 @@ async fn a_truncate_takes_what_is_older() {
     for (name, kind, ddl) in
         [("trunc", HARD, SMALL), ("trunc_side", SIDE, SMALL_PLAIN), ("trunc_soft", SOFT, SMALL_SOFT)]
     {
-        let Some(mut world) = world(name).await else { return };
+        let mut world = world(name).await;
         let table = world.table("t", ddl, &["id"], kind).await;
         world.apply(&small(&table, &[(1, 10), (2, 60)], &[])).await;
         world.run("INSERT INTO t (id, v) VALUES (3, 'by hand')").await;
@@ -66,7 +66,7 @@ async fn a_truncate_takes_what_is_older() {
 
 #[tokio::test]
 async fn soft_deletes_mark_rows_and_unknown_keys_get_tombstones() {
-    let Some(mut world) = world("soft").await else { return };
+    let mut world = world("soft").await;
     let table = world.table("t", SMALL_SOFT, &["id"], SOFT).await;
     world.apply(&small(&table, &[(1, 10), (2, 10)], &[])).await;
     let outcome = world.apply(&small(&table, &[], &[(1, 11), (2, 9), (3, 11)])).await;
@@ -85,7 +85,7 @@ async fn soft_deletes_mark_rows_and_unknown_keys_get_tombstones() {
 
 #[tokio::test]
 async fn side_tokens_leave_the_table_as_it_is() {
-    let Some(mut world) = world("side").await else { return };
+    let mut world = world("side").await;
     let table = world.table("t", SMALL_PLAIN, &["id"], SIDE).await;
     world.run("INSERT INTO t VALUES (1, 'by hand')").await;
     let first = world.apply(&small(&table, &[(1, 10), (2, 10)], &[(3, 10)])).await;
@@ -106,7 +106,7 @@ async fn side_tokens_leave_the_table_as_it_is() {
 
 #[tokio::test]
 async fn a_change_log_takes_every_record_once() {
-    let Some(mut world) = world("log").await else { return };
+    let mut world = world("log").await;
     let ddl = "CREATE TABLE t (topic VARCHAR(60) COLLATE utf8mb4_nopad_bin, part INT, off BIGINT, op CHAR(1), \
                PRIMARY KEY (topic, part, off)) DEFAULT CHARACTER SET utf8mb4";
     let kind = Kind { contract: Contract::ChangeLog, ..HARD };
@@ -125,7 +125,7 @@ async fn a_change_log_takes_every_record_once() {
 
 #[tokio::test]
 async fn hostile_names_are_only_names() {
-    let Some(mut world) = world("names").await else { return };
+    let mut world = world("names").await;
     let ddl = "CREATE TABLE `x``; drop table t; --` (`select` INT, `values` INT, `a?b` VARCHAR(9), `größe'\"` INT, \
                _lastword_token VARBINARY(48), _lastword_deleted BOOLEAN NOT NULL DEFAULT 0, \
                PRIMARY KEY (`a?b`, `select`)) \
@@ -151,7 +151,7 @@ async fn hostile_names_are_only_names() {
 #[tokio::test]
 async fn columns_that_an_event_lacks_are_kept() {
     for (name, kind, own) in [("subset", HARD, "_lastword_token VARBINARY(48),"), ("subset_side", SIDE, "")] {
-        let Some(mut world) = world(name).await else { return };
+        let mut world = world(name).await;
         let ddl = format!(
             "CREATE TABLE t (id INT, a INT NOT NULL, b INT DEFAULT 7, {own} c INT AS (a + 1) STORED, PRIMARY KEY (id))"
         );
@@ -175,7 +175,7 @@ async fn columns_that_an_event_lacks_are_kept() {
 
 #[tokio::test]
 async fn keys_of_every_type_are_found_again_by_index() {
-    let Some(mut world) = world("keys").await else { return };
+    let mut world = world("keys").await;
     let text = ColumnType::Text { max_chars: Some(40) };
     let cases: [(&str, [Value; 3]); 9] = [
         ("BIGINT", [Value::Int(i64::MIN), Value::Int(0), Value::Int(i64::MAX)]),
@@ -233,7 +233,7 @@ async fn scanned(world: &mut World) -> i64 {
 
 #[tokio::test]
 async fn large_batches_pass_and_wide_keys_are_refused() {
-    let Some(mut world) = world("large").await else { return };
+    let mut world = world("large").await;
     let table = world.table("t", SMALL, &["id"], HARD).await;
     let started = std::time::Instant::now();
     let all: Vec<(i64, u64)> = (0..5000).map(|id| (id, 1)).collect();
@@ -260,7 +260,7 @@ async fn large_batches_pass_and_wide_keys_are_refused() {
 
 #[tokio::test]
 async fn what_cannot_be_applied_leaves_nothing_behind() {
-    let Some(mut world) = world("refused").await else { return };
+    let mut world = world("refused").await;
     let ddl = "CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(3) NOT NULL, d DATE, n TINYINT, \
                CHECK (n < 100), _lastword_token VARBINARY(48)) DEFAULT CHARACTER SET utf8mb4";
     let table = world.table("t", ddl, &["id"], HARD).await;
@@ -304,7 +304,7 @@ async fn what_cannot_be_applied_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn checkpoints_move_with_the_rows_or_nothing_does() {
-    let Some(mut world) = world("fence").await else { return };
+    let mut world = world("fence").await;
     let table = world.table("t", SMALL, &["id"], HARD).await;
     let at = TopicPartition::new("orders", 0);
     let request = bookkeep::ClaimRequest { at: at.clone(), incarnation: "-".into() };
@@ -333,7 +333,7 @@ async fn checkpoints_move_with_the_rows_or_nothing_does() {
 
 #[tokio::test]
 async fn tables_that_lastword_makes_are_ones_that_it_can_write() {
-    let Some(mut world) = world("made").await else { return };
+    let mut world = world("made").await;
     let field = |name: &str, kind: WireType| Field { name: name.to_owned(), kind, optional: false };
     let spec = TableSpec {
         name: TableName::new(None, "made"),

@@ -7,7 +7,7 @@ const BODY: &str = "id bigint primary key, v text, _lastword_token bytea";
 
 #[tokio::test]
 async fn the_newest_change_has_the_last_word() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_newest", BODY, HARD).await;
     let first = changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b")), (3, 12, None)]);
     assert_eq!(counts(apply(&mut s, &first).await), (3, 0, 0, 0, 1), "a delete of an unknown key leaves a tombstone");
@@ -32,7 +32,7 @@ async fn the_newest_change_has_the_last_word() {
 
 #[tokio::test]
 async fn an_adopted_row_loses_to_any_event() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_adopted", BODY, HARD).await;
     run(&mut s, "insert into g_adopted (id, v) values (1, 'x'), (2, 'y'), (3, 'z')").await;
     let plan = changes(&t, &[(1, 1, Some("a")), (2, 2, None)]);
@@ -45,7 +45,7 @@ async fn an_adopted_row_loses_to_any_event() {
 
 #[tokio::test]
 async fn soft_deletes_mark_and_keep() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_soft", &format!("{BODY}, _lastword_deleted boolean"), SOFT).await;
     let plans = [
         changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b"))]),
@@ -65,7 +65,7 @@ async fn soft_deletes_mark_and_keep() {
 
 #[tokio::test]
 async fn groups_leave_other_columns_alone() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let body = "id bigint primary key, v text default 'none', w int default 7, g int generated always as (w * 2) stored, \
                 _lastword_token bytea not null";
     let t = make(&mut s, "g_groups", body, HARD).await;
@@ -111,7 +111,7 @@ async fn groups_leave_other_columns_alone() {
 
 #[tokio::test]
 async fn repair_rewrites_rows_of_the_same_token_only() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_repair", BODY, HARD).await;
     let mut plan = changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b")), (3, 12, None)]);
     apply(&mut s, &plan).await;
@@ -125,7 +125,7 @@ async fn repair_rewrites_rows_of_the_same_token_only() {
 
 #[tokio::test]
 async fn truncate_is_a_tombstone_for_the_whole_table() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_truncate", BODY, HARD).await;
     apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 60, Some("late")), (3, 12, None), (4, 61, None)])).await;
     run(&mut s, "insert into g_truncate (id, v) values (5, 'adopted')").await;
@@ -141,7 +141,7 @@ async fn truncate_is_a_tombstone_for_the_whole_table() {
 
 #[tokio::test]
 async fn truncate_marks_where_deletes_mark() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_truncate_soft", &format!("{BODY}, _lastword_deleted boolean"), SOFT).await;
     apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 60, Some("late"))])).await;
     let mut plan = changes(&t, &[]);
@@ -155,7 +155,7 @@ async fn truncate_marks_where_deletes_mark() {
 
 #[tokio::test]
 async fn tokens_of_another_scope_are_refused() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "g_scopes", BODY, HARD).await;
     apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 11, None)])).await;
     let before = digest(&mut s, &t).await;
@@ -181,13 +181,13 @@ async fn tokens_of_another_scope_are_refused() {
 
 #[tokio::test]
 async fn tables_of_one_writer_and_tables_that_ignore_deletes() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let shared = make(&mut s, "g_single", BODY, Rule { delete: DeleteMode::Ignore, ..HARD }).await;
     let shape = shared.shape.clone();
     let t = Arc::new(Table { shape, single_writer: true, key: shared.key.clone(), order_by: Vec::new(), ..*shared });
     apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b"))])).await;
     // Nobody else's lock is waited for.
-    let mut other = session().await.expect("a session");
+    let mut other = session().await;
     other.begin().await.expect("begun");
     bookkeep::lock_table(&mut other, t.name(), None).await.expect("locked");
     let mut plan = changes(&t, &[(1, 20, Some("A")), (2, 1, Some("old"))]);

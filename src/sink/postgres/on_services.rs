@@ -1,4 +1,4 @@
-//! Tests against a real server, named by `LASTWORD_TEST_POSTGRES`; `LASTWORD_TEST_FAST=1` leaves them out.
+//! Tests against a real server, named by `LASTWORD_TEST_POSTGRES`.
 
 mod convergence;
 mod describing;
@@ -24,12 +24,9 @@ use crate::core::token::{Token, TokenWriter};
 use crate::core::value::Value;
 use crate::sink::{Statements, bookkeep};
 
-/// A variable of the test environment; `None` if tests that need services are left out.
-pub(super) fn service(variable: &str) -> Option<String> {
-    if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") {
-        return None;
-    }
-    Some(std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or --fast")))
+/// A variable of the test environment.
+pub(super) fn service(variable: &str) -> String {
+    std::env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set; run tests/run, or --fast"))
 }
 
 fn sink_of(url: &str) -> PostgresSink {
@@ -41,11 +38,11 @@ fn try_sink(url: &str) -> Result<PostgresSink, Failure> {
     PostgresSink::new(&SinkConfig { url, dialect: Dialect::Postgres, writers: 1, lock_timeout })
 }
 
-async fn session() -> Option<PostgresSession> {
-    let sink = sink_of(&service("LASTWORD_TEST_POSTGRES")?);
+async fn session() -> PostgresSession {
+    let sink = sink_of(&service("LASTWORD_TEST_POSTGRES"));
     let mut session = sink.session("test").await.expect("a session");
     bookkeep::migrate(&mut session).await.expect("a store");
-    Some(session)
+    session
 }
 
 /// How a test's table is treated.

@@ -6,7 +6,7 @@ use crate::core::failure::Class;
 
 #[tokio::test]
 async fn a_session_has_its_settings() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let names = [
         "application_name",
         "jit",
@@ -27,7 +27,7 @@ async fn a_session_has_its_settings() {
 
 #[tokio::test]
 async fn statements_without_parameters_may_be_several() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let sql = "create temp table x (id int); insert into x values (1), (2); -- a comment; with a semicolon\nselect 1";
     assert_eq!(s.execute(sql, &[]).await.expect("ran"), 3);
     assert_eq!(s.execute("update x set id = id where id > $1", &[Value::Int(1)]).await.expect("ran"), 1);
@@ -35,7 +35,7 @@ async fn statements_without_parameters_may_be_several() {
 
 #[tokio::test]
 async fn a_failed_transaction_is_never_reported_as_committed() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     run(&mut s, "create temp table x (id int primary key)").await;
     s.begin().await.expect("begun");
     run(&mut s, "insert into x values (1)").await;
@@ -54,7 +54,7 @@ async fn a_failed_transaction_is_never_reported_as_committed() {
 
 #[tokio::test]
 async fn a_changed_table_is_prepared_again() {
-    let (Some(mut s), Some(mut other)) = (session().await, session().await) else { return };
+    let (mut s, mut other) = (session().await, session().await);
     run(&mut other, "drop table if exists c_changed; create table c_changed (id int)").await;
     let sql = "select * from c_changed where id > $1";
     assert!(s.query(sql, &[Value::Int(0)]).await.expect("ran").is_empty());
@@ -68,7 +68,7 @@ async fn a_changed_table_is_prepared_again() {
 
 #[tokio::test]
 async fn sessions_are_known_and_ended_by_identity() {
-    let (Some(mut s), Some(mut other)) = (session().await, session().await) else { return };
+    let (mut s, mut other) = (session().await, session().await);
     let identity = other.identity().expect("an identity");
     let (pid, start) = identity.split_once('/').expect("two numbers");
     let wrong = format!("{pid}/{}", start.parse::<i64>().expect("a number") + 1);
@@ -85,23 +85,20 @@ async fn sessions_are_known_and_ended_by_identity() {
     assert!(!s.end_other(&own).await.expect("looked up"), "never itself");
 }
 
-fn locked_url(user: &str, password: &str) -> Option<String> {
-    let url = service("LASTWORD_TEST_POSTGRES")?;
+fn locked_url(user: &str, password: &str) -> String {
+    let url = service("LASTWORD_TEST_POSTGRES");
     let at = url.find('@').map_or("postgres://".len(), |at| at + 1);
-    Some(format!("postgres://{user}:{password}@{}", &url[at..]))
+    format!("postgres://{user}:{password}@{}", &url[at..])
 }
 
 #[tokio::test]
 async fn wrong_credentials_are_for_the_operator() {
-    let (Some(user), Some(password)) = (service("LASTWORD_TEST_LOCKED_USER"), service("LASTWORD_TEST_LOCKED_PASSWORD"))
-    else {
-        return;
-    };
-    let right = locked_url(&user, &password).expect("a url");
+    let (user, password) = (service("LASTWORD_TEST_LOCKED_USER"), service("LASTWORD_TEST_LOCKED_PASSWORD"));
+    let right = locked_url(&user, &password);
     sink_of(&right).session("test").await.expect("the right password");
-    let wrong = locked_url(&user, "hush-hush").expect("a url");
+    let wrong = locked_url(&user, "hush-hush");
     let none = right.replacen(&format!(":{password}"), "", 1);
-    let database = format!("{}_missing", service("LASTWORD_TEST_POSTGRES").expect("a url"));
+    let database = format!("{}_missing", service("LASTWORD_TEST_POSTGRES"));
     for (url, code) in [(wrong, "28P01"), (none, "connect"), (database, "3D000")] {
         let failure = sink_of(&url).session("test").await.expect_err(code);
         assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, code), "{failure}");
@@ -113,13 +110,10 @@ async fn wrong_credentials_are_for_the_operator() {
 
 #[tokio::test]
 async fn a_missing_right_is_for_the_operator() {
-    let (Some(user), Some(password)) = (service("LASTWORD_TEST_LOCKED_USER"), service("LASTWORD_TEST_LOCKED_PASSWORD"))
-    else {
-        return;
-    };
-    let Some(mut owner) = session().await else { return };
+    let (user, password) = (service("LASTWORD_TEST_LOCKED_USER"), service("LASTWORD_TEST_LOCKED_PASSWORD"));
+    let mut owner = session().await;
     let t = make(&mut owner, "c_rights", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
-    let mut s = sink_of(&locked_url(&user, &password).expect("a url")).session("test").await.expect("a session");
+    let mut s = sink_of(&locked_url(&user, &password)).session("test").await.expect("a session");
     let failure = s.apply(&changes(&t, &[(1, 1, Some("secret"))])).await.expect_err("no right");
     assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "42501"), "{failure}");
     assert_eq!(s.dialect(), Dialect::Postgres);
@@ -127,11 +121,8 @@ async fn a_missing_right_is_for_the_operator() {
 
 #[tokio::test]
 async fn tls_modes_are_libpqs() {
-    let (Some(url), Some(ca), Some(other)) =
-        (service("LASTWORD_TEST_POSTGRES"), service("LASTWORD_TEST_CA"), service("LASTWORD_TEST_OTHER_CA"))
-    else {
-        return;
-    };
+    let (url, ca, other) =
+        (service("LASTWORD_TEST_POSTGRES"), service("LASTWORD_TEST_CA"), service("LASTWORD_TEST_OTHER_CA"));
     // The same server under a name that its certificate does not have.
     let at = url.find("127.0.0.1").expect("the test server is local");
     let renamed = format!("{}db.example{}", &url[..at], &url[at + "127.0.0.1".len()..]);

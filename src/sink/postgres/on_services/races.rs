@@ -30,7 +30,7 @@ async fn replay_changes_nothing(s: &mut PostgresSession, table: &Table, plans: [
 
 #[tokio::test]
 async fn an_upsert_and_a_newer_delete() {
-    let (Some(mut a), Some(mut b)) = (session().await, session().await) else { return };
+    let (mut a, mut b) = (session().await, session().await);
     for a_first in [true, false] {
         let t = make(&mut a, "r_upsert_delete", BODY, HARD).await;
         let plans = [&changes(&t, &[(1, 5, Some("stale"))]), &changes(&t, &[(1, 7, None)])];
@@ -43,7 +43,7 @@ async fn an_upsert_and_a_newer_delete() {
 
 #[tokio::test]
 async fn a_delete_and_a_newer_upsert() {
-    let (Some(mut a), Some(mut b)) = (session().await, session().await) else { return };
+    let (mut a, mut b) = (session().await, session().await);
     for a_first in [true, false] {
         let t = make(&mut a, "r_delete_upsert", BODY, HARD).await;
         let plans = [&changes(&t, &[(1, 5, None)]), &changes(&t, &[(1, 7, Some("new"))])];
@@ -57,7 +57,7 @@ async fn a_delete_and_a_newer_upsert() {
 
 #[tokio::test]
 async fn soft_deletes_race_alike() {
-    let (Some(mut a), Some(mut b)) = (session().await, session().await) else { return };
+    let (mut a, mut b) = (session().await, session().await);
     let body = format!("{BODY}, _lastword_deleted boolean");
     for (a_first, newer_delete) in [(true, true), (false, true), (true, false), (false, false)] {
         let t = make(&mut a, "r_soft", &body, SOFT).await;
@@ -72,7 +72,7 @@ async fn soft_deletes_race_alike() {
 
 #[tokio::test]
 async fn an_upsert_and_a_newer_truncate() {
-    let (Some(mut a), Some(mut b)) = (session().await, session().await) else { return };
+    let (mut a, mut b) = (session().await, session().await);
     for rule in [HARD, SIDE] {
         let body = if rule.storage == TokenStorage::Side { "id bigint primary key, v text" } else { BODY };
         let t = make(&mut a, if body == BODY { "r_truncate" } else { "r_truncate_side" }, body, rule).await;
@@ -90,7 +90,7 @@ async fn an_upsert_and_a_newer_truncate() {
 
 #[tokio::test]
 async fn two_upserts_of_one_key_wait_for_each_other() {
-    let (Some(mut a), Some(mut b)) = (session().await, session().await) else { return };
+    let (mut a, mut b) = (session().await, session().await);
     let t = make(&mut a, "r_upserts", BODY, HARD).await;
     let (older, newer) = (changes(&t, &[(1, 5, Some("old"))]), changes(&t, &[(1, 7, Some("new"))]));
     for (first, second) in [(&older, &newer), (&newer, &older)] {

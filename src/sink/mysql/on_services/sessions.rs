@@ -11,7 +11,7 @@ use crate::core::table::ColumnType;
 
 #[tokio::test]
 async fn values_come_back_as_they_went() {
-    let Some(mut world) = world("values").await else { return };
+    let mut world = world("values").await;
     world
         .run(
             "CREATE TABLE t (i BIGINT, u BIGINT UNSIGNED, b TINYINT(1), s TINYINT(1) UNSIGNED, f FLOAT, d DOUBLE, \
@@ -67,7 +67,7 @@ async fn refused(url: &str) -> crate::core::failure::Failure {
 
 #[tokio::test]
 async fn bad_logins_say_what_to_do() {
-    let Some(world) = world("login").await else { return };
+    let world = world("login").await;
     let with = |change: &dyn Fn(&mut url::Url)| {
         let mut url = url::Url::parse(&world.url).expect("url");
         change(&mut url);
@@ -95,7 +95,7 @@ async fn bad_logins_say_what_to_do() {
 
 #[tokio::test]
 async fn a_session_is_ended_only_if_it_still_is_that_one() {
-    let Some(mut world) = world("kill").await else { return };
+    let mut world = world("kill").await;
     let mut other = world.another().await;
     let identity = other.identity().expect("identity");
     let (id, opened) = identity.split_once('/').expect("two parts");
@@ -117,7 +117,7 @@ async fn a_session_is_ended_only_if_it_still_is_that_one() {
 
 #[tokio::test]
 async fn locks_and_deadlocks_are_transient_and_leave_the_session_usable() {
-    let Some(mut world) = world("locks").await else { return };
+    let mut world = world("locks").await;
     let table = world.table("t", SMALL, &["id"], HARD).await;
     world.apply(&small(&table, &[(1, 1), (2, 1)], &[])).await;
     let mut other = world.another().await;
@@ -135,7 +135,7 @@ async fn locks_and_deadlocks_are_transient_and_leave_the_session_usable() {
 
 #[tokio::test]
 async fn tls_is_verified_where_the_url_says_so() {
-    let Some(mut world) = world("tls").await else { return };
+    let mut world = world("tls").await;
     let file = |name: &str| std::env::var(name).expect("tests/services env sets the certificates");
     let with = |mode: &str, ca: &str| format!("{}?ssl-mode={mode}&ssl-ca={}", world.url, file(ca));
     let cipher = "SHOW SESSION STATUS LIKE 'Ssl_cipher'";
@@ -185,7 +185,7 @@ async fn link(listener: TcpListener, server: String, mode: Arc<AtomicU8>) {
 
 #[tokio::test]
 async fn a_commit_without_an_answer_is_unknown() {
-    let Some(mut world) = world("unknown").await else { return };
+    let mut world = world("unknown").await;
     let table = world.table("t", SMALL, &["id"], HARD).await;
     let mut url = url::Url::parse(&world.url).expect("url");
     let server = format!("{}:{}", url.host_str().expect("host"), url.port().expect("port"));
@@ -211,7 +211,7 @@ async fn a_commit_without_an_answer_is_unknown() {
 
 #[tokio::test]
 async fn an_abandoned_statement_spoils_the_session_instead_of_the_next_one() {
-    let Some(world) = world("abandon").await else { return };
+    let world = world("abandon").await;
     let mut session = world.another().await;
     let slow = session.query("SELECT SLEEP(5)", &[]);
     assert!(tokio::time::timeout(Duration::from_millis(50), slow).await.is_err());

@@ -9,7 +9,7 @@ const BODY: &str = "id bigint primary key, v text check (v <> 'secret'), _lastwo
 
 #[tokio::test]
 async fn a_violated_constraint_is_named_without_values() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "f_check", &format!("{BODY}, constraint f_check_v unique (v)"), HARD).await;
     apply(&mut s, &changes(&t, &[(1, 1, Some("taken"))])).await;
     let before = digest(&mut s, &t).await;
@@ -26,7 +26,7 @@ async fn a_violated_constraint_is_named_without_values() {
 
 #[tokio::test]
 async fn a_table_that_changed_is_found_out() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "f_changed", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     run(&mut s, "alter table f_changed alter v type varchar(9)").await;
     let failure = s.apply(&changes(&t, &[(1, 1, Some("x"))])).await.expect_err("another type");
@@ -42,7 +42,7 @@ async fn a_table_that_changed_is_found_out() {
 
 #[tokio::test]
 async fn a_lock_that_is_not_free_is_waited_for_and_given_up() {
-    let (Some(mut s), Some(url)) = (session().await, service("LASTWORD_TEST_POSTGRES")) else { return };
+    let (mut s, url) = (session().await, service("LASTWORD_TEST_POSTGRES"));
     let t = make(&mut s, "f_lock", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     let mut other = sink_of(&url).session("test").await.expect("a session");
     run(&mut other, "set lock_timeout = '200ms'").await;
@@ -56,7 +56,7 @@ async fn a_lock_that_is_not_free_is_waited_for_and_given_up() {
 
 #[tokio::test]
 async fn a_key_without_a_unique_index_is_refused() {
-    let Some(mut s) = session().await else { return };
+    let mut s = session().await;
     let t = make(&mut s, "f_key", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     run(&mut s, "alter table f_key drop constraint f_key_pkey").await;
     let failure = s.apply(&changes(&t, &[(1, 1, Some("x"))])).await.expect_err("no unique index");
@@ -87,7 +87,7 @@ async fn slow_commit(s: &mut PostgresSession, name: &str) -> Arc<Table> {
 
 #[tokio::test]
 async fn a_link_cut_in_commit_leaves_the_outcome_unknown() {
-    let (Some(mut s), Some(url)) = (session().await, service("LASTWORD_TEST_POSTGRES")) else { return };
+    let (mut s, url) = (session().await, service("LASTWORD_TEST_POSTGRES"));
     let t = slow_commit(&mut s, "f_commit").await;
     let (way, proxy) = cuttable(&url).await;
     let mut lane = sink_of(&way).session("lane").await.expect("a session");
@@ -106,7 +106,7 @@ async fn a_link_cut_in_commit_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn a_session_ended_in_commit_leaves_the_outcome_unknown() {
-    let (Some(mut s), Some(mut lane)) = (session().await, session().await) else { return };
+    let (mut s, mut lane) = (session().await, session().await);
     let t = slow_commit(&mut s, "f_ended").await;
     let (identity, plan) = (lane.identity().expect("an identity"), changes(&t, &[(1, 1, Some("x"))]));
     let applying = tokio::spawn(async move { lane.apply(&plan).await });
@@ -118,7 +118,7 @@ async fn a_session_ended_in_commit_leaves_the_outcome_unknown() {
 
 #[tokio::test]
 async fn a_link_cut_before_commit_is_tried_again() {
-    let (Some(mut s), Some(url)) = (session().await, service("LASTWORD_TEST_POSTGRES")) else { return };
+    let (mut s, url) = (session().await, service("LASTWORD_TEST_POSTGRES"));
     let t = make(&mut s, "f_cut", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     let (way, proxy) = cuttable(&url).await;
     let mut lane = sink_of(&way).session("lane").await.expect("a session");

@@ -8,13 +8,10 @@ use super::*;
 use crate::core::failure::Class;
 use crate::source::{LogRange, ReadRange, next_generation};
 
-/// The broker, or nothing in a run that says it wants none.
-fn broker() -> Option<String> {
-    match std::env::var("LASTWORD_TEST_KAFKA") {
-        Ok(brokers) => Some(brokers),
-        Err(_) if std::env::var("LASTWORD_TEST_FAST").is_ok_and(|fast| fast == "1") => None,
-        Err(_) => panic!("LASTWORD_TEST_KAFKA is not set: eval \"$(tests/services env)\", or LASTWORD_TEST_FAST=1"),
-    }
+/// The broker.
+fn broker() -> String {
+    std::env::var("LASTWORD_TEST_KAFKA")
+        .unwrap_or_else(|_| panic!("LASTWORD_TEST_KAFKA is not set; run tests/run, or --fast"))
 }
 
 /// A name that no other test and no other run has.
@@ -88,7 +85,7 @@ const WAIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn positions_pass_transaction_markers_and_stop_before_open_transactions() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "transactions", 1, &[]).await;
     let only = topic.at(0);
     let writer = transactional(&brokers);
@@ -141,7 +138,7 @@ fn topic_reader(topic: &Topic, from: i64, to: i64) -> Listener {
 
 #[tokio::test]
 async fn a_partition_that_only_holds_an_abort_has_an_end() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "aborted", 1, &[]).await;
     let writer = transactional(&brokers);
     writer.begin_transaction().expect("a transaction");
@@ -156,7 +153,7 @@ async fn a_partition_that_only_holds_an_abort_has_an_end() {
 
 #[tokio::test]
 async fn a_partition_that_retention_emptied_has_an_end_and_a_start_below_it_is_told() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "emptied", 1, &[]).await;
     let only = topic.at(0);
     produce(&producer(&brokers, &[]), &only, 11, 10);
@@ -175,7 +172,7 @@ async fn a_partition_that_retention_emptied_has_an_end_and_a_start_below_it_is_t
 
 #[tokio::test]
 async fn compaction_leaves_gaps_that_are_passed() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let settings = [("cleanup.policy", "compact"), ("segment.ms", "200"), ("min.cleanable.dirty.ratio", "0.001")];
     let topic = Topic::new(&brokers, "compacted", 1, &settings).await;
     let only = topic.at(0);
@@ -204,7 +201,7 @@ async fn compaction_leaves_gaps_that_are_passed() {
 
 #[tokio::test]
 async fn a_topic_made_anew_has_another_identity() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "recreated", 2, &[]).await;
     let first = topic.source().topics().await.expect("topics").remove(0);
     assert_eq!((&*first.topic, first.partitions), (topic.name.as_str(), 2));
@@ -227,7 +224,7 @@ async fn a_topic_made_anew_has_another_identity() {
 
 #[tokio::test]
 async fn a_topic_made_anew_while_it_is_read_is_stopped() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "swapped", 1, &[]).await;
     let only = topic.at(0);
     let writer = producer(&brokers, &[]);
@@ -251,7 +248,7 @@ async fn a_topic_made_anew_while_it_is_read_is_stopped() {
 
 #[tokio::test]
 async fn offsets_are_found_by_time() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "times", 1, &[("retention.ms", "-1")]).await;
     let writer = producer(&brokers, &[]);
     let base = 1_700_000_000_000;
@@ -271,7 +268,7 @@ async fn offsets_are_found_by_time() {
 
 #[tokio::test]
 async fn bytes_nulls_times_and_headers_arrive_as_they_were() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     let topic = Topic::new(&brokers, "bytes", 1, &[]).await;
     let writer = producer(&brokers, &[]);
     let headers = rdkafka::message::OwnedHeaders::new()
@@ -303,7 +300,7 @@ async fn bytes_nulls_times_and_headers_arrive_as_they_were() {
 
 #[tokio::test]
 async fn a_group_moves_partitions_on_the_real_broker() {
-    let Some(brokers) = broker() else { return };
+    let brokers = broker();
     for client in [&[][..], &[("partition.assignment.strategy", "range")], &[("group.protocol", "consumer")]] {
         moves(&brokers, client).await;
     }
@@ -354,9 +351,6 @@ async fn moves(brokers: &str, client: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn wrong_credentials_are_an_operator_matter_and_are_not_printed() {
-    if broker().is_none() {
-        return;
-    }
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
     let (brokers, user) = (variable("LASTWORD_TEST_KAFKA_SASL"), variable("LASTWORD_TEST_KAFKA_SASL_USER"));
     let (password, ca) = (variable("LASTWORD_TEST_KAFKA_SASL_PASSWORD"), variable("LASTWORD_TEST_CA"));
