@@ -354,7 +354,6 @@ mod tests {
             token_storage: TokenStorage::Column,
             key: vec![0],
             single_writer: false,
-            order_by: Vec::new(),
         })
     }
 

@@ -247,8 +247,6 @@ pub struct Table {
     pub key: Vec<usize>,
     /// Another process, partition or pipeline cannot write the same keys: said by the configuration, leaves out the re-check.
     pub single_writer: bool,
-    /// Tokens of this table end with `scope | partition | offset` because positions repeat (`order_by`, record form).
-    pub order_by: Vec<usize>,
 }
 
 impl Table {

@@ -304,7 +304,6 @@ impl Tables {
             token_storage,
             key,
             single_writer: rule.single_writer,
-            order_by: Vec::new(),
         };
         if self.may_change {
             if rule.contract == Contract::FinalState {

@@ -30,7 +30,7 @@ pub(super) fn set_under_an_idle_process(dialect: Dialect, through_kafka: bool) {
     } else {
         over_files(&database, &source.records, "")
     };
-    assert_eq!(captures::topics(&source.records), [topic.clone()]);
+    assert_eq!(captures::topics(&source.records), std::slice::from_ref(&topic));
     let running = program.start(&["run", "--json"]);
     eventually("everything is applied", || {
         let finished = program.run(&["status", "--json"]);

@@ -337,7 +337,6 @@ mod tests {
             token_storage,
             key,
             single_writer: false,
-            order_by: Vec::new(),
         }
     }
 

@@ -200,7 +200,6 @@ fn table(id: u32, name: &str) -> Arc<Table> {
         token_storage: TokenStorage::Column,
         key: vec![0],
         single_writer: false,
-        order_by: Vec::new(),
     })
 }
 

@@ -101,7 +101,6 @@ async fn known(session: &mut PostgresSession, name: &TableName, rule: Rule) -> A
         token_storage: rule.storage,
         key,
         single_writer: false,
-        order_by: Vec::new(),
     })
 }
 

@@ -79,7 +79,6 @@ impl Bench {
             token_storage: spec.token_storage,
             key,
             single_writer: false,
-            order_by: Vec::new(),
         };
         if spec.contract == Contract::FinalState {
             session.execute(&ddl::side_table(Dialect::Sqlite, &table), &[]).await.expect("side table");

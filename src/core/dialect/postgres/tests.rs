@@ -26,7 +26,6 @@ fn table(delete: DeleteMode, storage: TokenStorage) -> Table {
         token_storage: storage,
         key: vec![2, 0],
         single_writer: false,
-        order_by: Vec::new(),
     }
 }
 

@@ -427,7 +427,6 @@ pub(super) async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Da
         token_storage: spec.token_storage,
         key: vec![1, 0],
         single_writer: false,
-        order_by: Vec::new(),
     };
     for _ in 0..2 {
         session.execute(&ddl::side_table(dialect, &table), &[]).await.expect("side table");

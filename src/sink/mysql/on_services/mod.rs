@@ -91,7 +91,6 @@ impl World {
             token_storage: kind.storage,
             key,
             single_writer: false,
-            order_by: Vec::new(),
         };
         if kind.contract == Contract::FinalState {
             self.run(&ddl::side_table(Dialect::Mysql, &table)).await;

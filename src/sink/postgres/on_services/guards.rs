@@ -184,7 +184,7 @@ async fn tables_of_one_writer_and_tables_that_ignore_deletes() {
     let mut s = session().await;
     let shared = make(&mut s, "g_single", BODY, Rule { delete: DeleteMode::Ignore, ..HARD }).await;
     let shape = shared.shape.clone();
-    let t = Arc::new(Table { shape, single_writer: true, key: shared.key.clone(), order_by: Vec::new(), ..*shared });
+    let t = Arc::new(Table { shape, single_writer: true, key: shared.key.clone(), ..*shared });
     apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 11, Some("b"))])).await;
     // Nobody else's lock is waited for.
     let mut other = session().await;
