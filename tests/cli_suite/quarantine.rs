@@ -64,12 +64,10 @@ pub(super) fn an_undecodable_record(dialect: Dialect) {
 pub(super) fn a_violated_constraint(dialect: Dialect) {
     let database = Database::new(dialect);
     let (int, text) = if dialect == Dialect::Sqlite { ("integer", "text") } else { ("int", "varchar(20)") };
-    let limit = database.table("limits");
     database.execute(&format!(
         "create table {} (id {int} not null primary key, name {text}, constraint short check (length(name) < 5))",
         database.table("people")
     ));
-    let _ = limit;
     let mut source = Source::people("made.people", database.home());
     for id in 1..=9 {
         source.upsert(10 * id, json!({"id": id, "name": if id == 4 || id == 7 { "too long" } else { "ok" }}));

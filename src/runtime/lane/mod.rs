@@ -3,6 +3,10 @@
 //! While one plan is applied (a task of its own, because a sink transaction must not be dropped half-way) the queue of the
 //! next one fills. Claims and revokes wait until nothing is in flight.
 
+mod claim;
+
+pub(super) use claim::out_of_log;
+
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
@@ -13,12 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::config::checked::Config;
 use crate::core::failure::{Class, Failure};
-use crate::core::lane::{Claimed, Lane, Limits, Next, Resumed, Settled};
+use crate::core::lane::{Lane, Limits, Next};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
-use crate::sink::bookkeep::{self, Claim, ClaimRequest};
 use crate::sink::{Session, Sink};
-use crate::source::{Generation, LogRange, Source, SourceCommand, StartAt, next_generation};
+use crate::source::{Generation, Source, SourceCommand, StartAt};
 use crate::telemetry::metrics;
 
 use super::planner::Planner;
@@ -378,110 +381,6 @@ impl Runner {
             self.shared.progress.sink_trouble(Some(failure.to_string()));
         }
     }
-
-    /// Connects, claims again what was ours, and claims what could not be claimed before.
-    async fn recover(&mut self) -> Result<(), Failure> {
-        if matches!(self.work, Work::Disconnected) {
-            let session = self.shared.sink.session(&format!("lane-{}", self.number)).await?;
-            self.work = Work::Idle(Box::new(session));
-            self.shared.progress.sink_trouble(None);
-            if !self.lane.partitions().is_empty() {
-                self.recovery = Some(Recovery::Reclaim);
-            }
-        }
-        if self.recovery.is_some() {
-            self.reclaim().await?;
-            self.recovery = None;
-        }
-        if !self.waiting.is_empty() {
-            let waiting: Vec<_> =
-                self.waiting.iter().map(|(at, incarnation)| (at.clone(), Arc::clone(incarnation))).collect();
-            for (at, start) in
-                self.claim(waiting.iter().map(|(at, inc)| (at.clone(), 0, Arc::clone(inc))).collect()).await?
-            {
-                self.waiting.remove(&at);
-                if let StartAt::Offset(offset) = start {
-                    self.restart(&at, offset);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn restart(&mut self, at: &TopicPartition, offset: i64) {
-        let generation = next_generation();
-        self.lane.regenerate(at, generation);
-        let _ = self.shared.commands.send(SourceCommand::Start { at: at.clone(), offset, generation });
-    }
-
-    fn session(&mut self) -> Result<&mut Session, Failure> {
-        match &mut self.work {
-            Work::Idle(session) => Ok(session),
-            _ => Err(Failure::new(Class::Transient, "no_session", "no connection to the destination")),
-        }
-    }
-
-    async fn reclaim(&mut self) -> Result<(), Failure> {
-        let partitions: Vec<TopicPartition> = self.lane.partitions().keys().cloned().collect();
-        let shared = Arc::clone(&self.shared);
-        let session = self.session()?;
-        let reclaimed = bookkeep::reclaim(session, &shared.checkpoint_owner, &shared.owner, &partitions).await;
-        let reclaimed = self.checked(reclaimed)?;
-        for at in &reclaimed.not_mine {
-            tracing::info!(lane = self.number, partition = %at, "taken over by another owner");
-            self.lane.revoke(at);
-            // A bounded run looks at the stored checkpoint from here on: the other process goes on with it.
-            self.shared.progress.released(at);
-            let _ = self.shared.commands.send(SourceCommand::Halt { at: at.clone() });
-        }
-        // A batch whose outcome was unknown may have stored facts that were forgotten with it.
-        self.load_ledger(&reclaimed.claims).await?;
-        let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(claimed).collect();
-        for claim in &claims {
-            self.shared.progress.claimed(&claim.at, claim.next, claim.fence);
-        }
-        let (resumed, settled) = self.lane.reclaimed(claims);
-        if let Some(settled) = settled {
-            self.shared.progress.guard(|guards| match settled {
-                Settled::Landed => guards.unknown_landed += 1,
-                Settled::NotLanded => guards.unknown_not_landed += 1,
-            });
-            metrics::unknown_outcome(settled == Settled::Landed);
-            tracing::info!(
-                lane = self.number,
-                landed = settled == Settled::Landed,
-                "an unknown commit outcome was settled"
-            );
-        }
-        for (at, resumed) in resumed {
-            if let Resumed::Seek(offset) = resumed {
-                self.restart(&at, offset);
-            }
-        }
-        Ok(())
-    }
-
-    async fn load_ledger(&mut self, claims: &[Claim]) -> Result<(), Failure> {
-        let partitions: Vec<TopicPartition> = claims.iter().map(|claim| claim.at.clone()).collect();
-        let ledger = bookkeep::ledger(self.session()?, &partitions).await;
-        let ledger = self.checked(ledger)?;
-        for claim in claims {
-            self.planner.load_ledger(&claim.at, &claim.incarnation, &ledger);
-        }
-        Ok(())
-    }
-
-    /// Drops the connection if a failure says that it is gone.
-    fn checked<T>(&mut self, result: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(failure) = &result
-            && failure.connection_lost
-        {
-            self.work = Work::Disconnected;
-            self.recovery = Some(Recovery::Reclaim);
-        }
-        result
-    }
-
     async fn control(&mut self, message: LaneControl) {
         self.settle().await;
         match message {
@@ -519,143 +418,6 @@ impl Runner {
             self.applied(outcome);
         }
     }
-
-    async fn claim_assigned(
-        &mut self,
-        partitions: Vec<(TopicPartition, Generation, Arc<str>)>,
-        reply: oneshot::Sender<Vec<(TopicPartition, StartAt)>>,
-    ) {
-        for (at, _, _) in &partitions {
-            self.shared.progress.claiming(at);
-        }
-        let connected = match self.recover().await {
-            Ok(()) => self.claim(partitions.clone()).await,
-            Err(failure) => Err(failure),
-        };
-        let starts = connected.unwrap_or_else(|failure| {
-            self.trouble(&failure, "claiming");
-            self.wake = Some(Instant::now() + self.lane.next_wait());
-            for (at, _, incarnation) in &partitions {
-                self.waiting.insert(at.clone(), Arc::clone(incarnation));
-            }
-            partitions.iter().map(|(at, _, _)| (at.clone(), StartAt::Later)).collect()
-        });
-        let _ = reply.send(starts);
-    }
-
-    /// Claims partitions and says where each begins. Those whose stored position does not lie in the log are halted.
-    async fn claim(
-        &mut self,
-        partitions: Vec<(TopicPartition, Generation, Arc<str>)>,
-    ) -> Result<Vec<(TopicPartition, StartAt)>, Failure> {
-        let shared = Arc::clone(&self.shared);
-        let names: Vec<TopicPartition> = partitions.iter().map(|(at, _, _)| at.clone()).collect();
-        let ranges: HashMap<TopicPartition, LogRange> = shared.source.ranges(&names).await?.into_iter().collect();
-        let requests: Vec<ClaimRequest> = partitions
-            .iter()
-            .map(|(at, _, incarnation)| ClaimRequest { at: at.clone(), incarnation: Arc::clone(incarnation) })
-            .collect();
-        let first = first_offsets(&shared, &ranges);
-        let (claims, refused) = self.claim_each(&requests, &first).await?;
-        for (at, failure) in &refused {
-            self.halt(at, failure.to_string());
-            let incarnation =
-                requests.iter().find(|request| request.at == *at).map(|request| Arc::clone(&request.incarnation));
-            let fence = self.stored_fence(at).await?;
-            self.halted.insert(at.clone(), (incarnation.unwrap_or_else(|| "".into()), fence));
-        }
-        self.load_ledger(&claims).await?;
-        let mut starts: Vec<(TopicPartition, StartAt)> =
-            refused.into_iter().map(|(at, _)| (at, StartAt::Later)).collect();
-        for claim in claims {
-            let at = claim.at.clone();
-            let generation =
-                partitions.iter().find(|(known, _, _)| *known == at).map_or(0, |(_, generation, _)| *generation);
-            let next = claim.next_offset;
-            shared.progress.claimed(&at, next, claim.fence);
-            self.lane.assign(generation, claimed(claim));
-            match ranges.get(&at).map(|range| out_of_log(&at, next, *range)) {
-                Some(Some(failure)) => {
-                    self.halt(&at, failure.to_string());
-                    starts.push((at, StartAt::Later));
-                }
-                _ => starts.push((at, StartAt::Offset(next))),
-            }
-        }
-        Ok(starts)
-    }
-
-    async fn stored_fence(&mut self, at: &TopicPartition) -> Result<i64, Failure> {
-        let shared = Arc::clone(&self.shared);
-        let states = bookkeep::fences(self.session()?, &shared.checkpoint_owner, std::slice::from_ref(at)).await;
-        Ok(self.checked(states)?.first().map_or(0, |state| state.fence))
-    }
-
-    /// Claims all at once; if some topic was made anew, one by one, so that only its partitions are refused.
-    async fn claim_each(
-        &mut self,
-        requests: &[ClaimRequest],
-        first: &HashMap<TopicPartition, i64>,
-    ) -> Result<(Vec<Claim>, Vec<(TopicPartition, Failure)>), Failure> {
-        let shared = Arc::clone(&self.shared);
-        let all = bookkeep::claim(self.session()?, &shared.checkpoint_owner, &shared.owner, requests, first).await;
-        match self.checked(all) {
-            Ok(claims) => return Ok((claims, Vec::new())),
-            Err(failure) if failure.class == Class::Operator && failure.code == "topic_recreated" => {}
-            Err(failure) => return Err(failure),
-        }
-        let (mut claims, mut refused) = (Vec::new(), Vec::new());
-        for request in requests {
-            let one = std::slice::from_ref(request);
-            let claim = bookkeep::claim(self.session()?, &shared.checkpoint_owner, &shared.owner, one, first).await;
-            match self.checked(claim) {
-                Ok(claim) => claims.extend(claim),
-                Err(failure) if failure.code == "topic_recreated" => refused.push((request.at.clone(), failure)),
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok((claims, refused))
-    }
-
-    /// Stops a partition until someone does something. Its claim stays; the others go on.
-    fn halt(&mut self, at: &TopicPartition, why: String) {
-        tracing::error!(partition = %at, why, "partition halted");
-        if let Some(owned) = self.lane.partition(at) {
-            self.halted.insert(at.clone(), (Arc::clone(&owned.incarnation), owned.fence));
-        }
-        self.lane.revoke(at);
-        self.shared.progress.halted(at, why);
-        let _ = self.shared.commands.send(SourceCommand::Halt { at: at.clone() });
-    }
-
-    /// An idle lane has no compare-and-swap that could miss, and a halted partition none at all, so it looks.
-    async fn check_fences(&mut self) {
-        let partitions: Vec<TopicPartition> =
-            self.lane.partitions().keys().chain(self.halted.keys()).cloned().collect();
-        if self.fences_checked.elapsed() < FENCE_CHECK || partitions.is_empty() {
-            return;
-        }
-        self.fences_checked = Instant::now();
-        let shared = Arc::clone(&self.shared);
-        let Ok(session) = self.session() else { return };
-        let states = bookkeep::fences(session, &shared.checkpoint_owner, &partitions).await;
-        let states = match self.checked(states) {
-            Ok(states) => states,
-            Err(failure) => return self.trouble(&failure, "looking at the fences"),
-        };
-        for state in &states {
-            if self.lane.partition(&state.at).is_some_and(|owned| owned.fence != state.fence) {
-                self.shared.progress.guard(|guards| guards.checkpoint_missed += 1);
-                self.recovery = Some(Recovery::Reclaim);
-            }
-            if let Some((incarnation, fence)) = self.halted.get(&state.at)
-                && *fence != state.fence
-            {
-                self.waiting.insert(state.at.clone(), Arc::clone(incarnation));
-                self.halted.remove(&state.at);
-            }
-        }
-    }
 }
 
 struct Outcome {
@@ -686,50 +448,4 @@ async fn sleep(pause: Option<Duration>) {
         Some(pause) => tokio::time::sleep(pause).await,
         None => pending().await,
     }
-}
-
-fn claimed(claim: Claim) -> Claimed {
-    Claimed {
-        at: claim.at,
-        incarnation: claim.incarnation,
-        next: claim.next_offset,
-        fence: claim.fence,
-        open_delete: claim.open_delete,
-    }
-}
-
-/// Where partitions begin that have no checkpoint: at a replay's given offset, else at the log start. (`start = "latest"`
-/// is settled for all partitions at once when the pipeline starts for the first time: whatever appears later must not be
-/// skipped.)
-fn first_offsets(shared: &Shared, ranges: &HashMap<TopicPartition, LogRange>) -> HashMap<TopicPartition, i64> {
-    match &shared.first_offsets {
-        Some(first) => first.clone(),
-        None => ranges.iter().map(|(at, range)| (at.clone(), range.start)).collect(),
-    }
-}
-
-/// Why a stored position does not lie in the log, if it does not.
-pub(super) fn out_of_log(at: &TopicPartition, next: i64, range: LogRange) -> Option<Failure> {
-    let (code, what) = if next < range.start {
-        (
-            "data_gone",
-            format!(
-                "the stored offset {next} lies before the log, which begins at {}: records were deleted before they were applied. \
-             Take a new snapshot, then `lastword offsets set --topic {} --partition {} --offset {}` to go on from what is left",
-                range.start, at.topic, at.partition, range.start
-            ),
-        )
-    } else if next > range.end {
-        (
-            "offset_beyond_end",
-            format!(
-                "the stored offset {next} lies behind the end of the log, {}: the topic was made anew or lost records. \
-             `lastword offsets set --topic {} --partition {} --offset N` says where to go on ({} to {})",
-                range.end, at.topic, at.partition, range.start, range.end
-            ),
-        )
-    } else {
-        return None;
-    };
-    Some(Failure::operator(code, format!("{at}: {what}")))
 }
