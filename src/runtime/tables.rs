@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -20,6 +21,9 @@ use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, Tok
 use crate::core::value::Value;
 use crate::core::wire::{TableSpec, WireType};
 use crate::sink::{Session, Sink, Statements, bookkeep};
+
+/// Between two looks for a table that another process may be altering.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What the events of a source table lead to.
 #[derive(Clone, Debug)]
@@ -264,9 +268,24 @@ impl Tables {
         self.finish_table(session, rule, shape, key, rule.token_storage).await
     }
 
+    /// Describes a table. MariaDB's catalogue does not show a table for a moment while another process alters it (seen when two
+    /// met one that had no token column yet), so a table that seems to be missing is looked for again.
+    async fn find(&self, session: &mut Session, name: &TableName) -> Result<Option<TableShape>, Failure> {
+        let looks = if self.config.sink.dialect == Dialect::Mysql && self.may_change { 5 } else { 1 };
+        for look in 1..=looks {
+            if let Some(shape) = session.describe(name).await? {
+                return Ok(Some(shape));
+            }
+            if look < looks {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(None)
+    }
+
     /// The table's shape; made first if it is missing and may be made.
     async fn shape(&self, session: &mut Session, rule: &TableRule, spec: &TableSpec) -> Result<TableShape, Refused> {
-        if let Some(shape) = session.describe(&spec.name).await? {
+        if let Some(shape) = self.find(session, &spec.name).await? {
             return Ok(shape);
         }
         let refuse = |reason, what| Refused::Table(Rejection::table(reason, what));

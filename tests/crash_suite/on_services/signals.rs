@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use lastword::core::dialect::Dialect;
 use lastword::sink::Statements;
 
+use super::super::process::Process;
 use super::super::support::{PATIENCE, Services, World};
 use super::super::traffic::{Form, Shape, Traffic, seed};
 
@@ -59,10 +60,11 @@ async fn zombie(dialect: Dialect) {
     let sum = async || world.checkpoints(&topic.name).await.values().sum::<i64>();
     let zombie = world.start(&["run"]);
     let (mut rounds, mut heir) = (0, None);
-    // Its late transaction misses the compare-and-swap; if it was stopped inside of one, the claim has ended its session, and
-    // it finds out when it claims again. It may be caught with nothing in hand: then once more.
+    // Its late transaction misses the compare-and-swap; if it was stopped inside of one, the heir's claim has ended its session
+    // (and says so), or it finds out when it claims again. It may be caught with nothing in hand: then once more.
     let stopped_by_guard = |log: &str| log.contains("fenced") || log.contains("taken over by another owner");
-    while !stopped_by_guard(&zombie.log()) {
+    let ended_by_claim = |heir: Option<&Process>| heir.is_some_and(|heir| heir.log().contains("ended=true"));
+    while !stopped_by_guard(&zombie.log()) && !ended_by_claim(heir.as_ref()) {
         rounds += 1;
         assert!(rounds <= 5, "it was never fenced:\n{}", zombie.log());
         let before = sum().await;
