@@ -175,11 +175,6 @@ impl Lane {
         self.partitions.get(at)
     }
 
-    /// Bytes of queued records.
-    pub fn queued_bytes(&self) -> usize {
-        self.queue_bytes
-    }
-
     /// Whether another chunk should be taken from the source: enough for one segment beside the one being applied.
     pub fn has_room(&self) -> bool {
         self.queue.len() < self.limits.rows && self.queue_bytes < self.limits.bytes

@@ -19,7 +19,7 @@ use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::value::Value;
-use crate::core::wire::{TableSpec, WireType};
+use crate::core::wire::TableSpec;
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
 /// Between two looks for a table that another process may be altering.
@@ -503,11 +503,6 @@ fn is_there_already(failure: &Failure) -> bool {
 fn has_key(table: &Table, key: &[String]) -> bool {
     let names: Vec<String> = table.key.iter().map(|at| table.shape.columns[*at].name.clone()).collect();
     same_columns(&names, key)
-}
-
-/// Whether any field of a row comes without a type.
-pub fn is_untyped(row: Option<&RowSchema>) -> bool {
-    row.is_some_and(|row| row.fields.iter().any(|field| field.kind == WireType::Untyped))
 }
 
 #[cfg(test)]
