@@ -40,7 +40,7 @@ pub fn next_generation() -> Generation {
 #[derive(Debug)]
 pub enum SourceEvent {
     /// Partitions were given to this process. The source waits for the answer, but not longer than it can afford; partitions
-    /// that are not answered in time, or answered with `Later`, are parked (assigned at the log end, paused) until a
+    /// that are not answered in time, or answered with `Later`, are parked (assigned at a fixed offset, paused) until a
     /// [`SourceCommand::Start`] comes. Records flow only after that. If sending the reply fails, the source waited long enough
     /// and parked all of them: answer each with [`SourceCommand::Start`] instead.
     Assigned {

@@ -16,6 +16,7 @@ use crate::source::{Generation, SourceCommand, SourceEvent};
 use super::client::failure_of;
 use super::follow::{Change, INTERVAL, Topics};
 use super::native::{ClientError, Message, Native, Polled};
+use super::rebalance::PARKED;
 
 /// Longest wait for an event. Commands wait as long; they are not urgent.
 const POLL: Duration = Duration::from_millis(50);
@@ -275,7 +276,7 @@ impl<'a> Reader<'a> {
         }
         let place = |(held, next): (TopicPartition, Option<i64>)| {
             let next = if held == *at { Some(offset) } else { next };
-            (held, next.map_or(Offset::End, Offset::Offset))
+            (held, next.map_or(PARKED, Offset::Offset))
         };
         self.native.assign(&self.delivery.positions().into_iter().map(place).collect::<Vec<_>>())
     }

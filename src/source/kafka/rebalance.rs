@@ -1,9 +1,15 @@
 //! Partitions come and go.
 //!
 //! An assignment is answered with the offsets that the runtime claimed in the destination. If these do not come in time (the
-//! destination is down, or slow), the member must not be thrown out of its group: the partition is taken at the end of its log
-//! and paused, and [`SourceCommand::Start`](crate::source::SourceCommand) seeks it later. An assignment without an explicit
-//! offset would begin at the offset that was committed to the group, which is for lag tools only and is never read.
+//! destination is down, or slow), the member must not be thrown out of its group: the partition is taken at a fixed offset
+//! ([`PARKED`]) and paused, and [`SourceCommand::Start`](crate::source::SourceCommand) seeks it later. An assignment without an
+//! explicit offset would begin at the offset that was committed to the group, which is for lag tools only and is never read.
+//!
+//! # Why not at the logical end
+//!
+//! It must be asked for, and librdkafka (2.12.1) asks again 500 ms after an answer that a pause or a seek has outdated
+//! (`rd_kafka_toppar_handle_Offset`). The second answer comes behind the seek of a claim and undoes it: everything before the end
+//! would be skipped without a word. A number needs no answer.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,6 +23,9 @@ use crate::source::queue::wait;
 use crate::source::{SourceEvent, StartAt, next_generation};
 
 use super::reader::{Mode, Reader};
+
+/// Where a partition stands that may not pass yet. It is paused there, so it does not matter whether the log has it.
+pub(super) const PARKED: Offset = Offset::Offset(0);
 
 /// Longest wait for the runtime's offsets. Well below max.poll.interval.ms and the time that a group waits for its members.
 const CLAIM: Duration = Duration::from_secs(5);
@@ -36,7 +45,7 @@ impl Reader<'_> {
                 Some(StartAt::Offset(offset)) => Some((*offset, *generation)),
                 Some(StartAt::Later) | None => None,
             };
-            list.push((at.clone(), start.map_or(Offset::End, |(offset, _)| Offset::Offset(offset))));
+            list.push((at.clone(), start.map_or(PARKED, |(offset, _)| Offset::Offset(offset))));
             self.delivery.insert(at, start, None);
             self.given_up.remove(at);
             let stands = start.is_none() || self.paused;

@@ -375,3 +375,41 @@ async fn wrong_credentials_are_an_operator_matter_and_are_not_printed() {
     let failure = with(&password, &variable("LASTWORD_TEST_OTHER_CA")).topics().await.expect_err("a wrong authority");
     assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "kafka SSL"), "{failure}");
 }
+
+/// A partition that was parked while the destination was down begins where the claim says, whenever the claim comes: also while
+/// librdkafka is busy with the place where it was parked. (That was the logical end once. librdkafka 2.12.1 asks the broker for it,
+/// asks again 500 ms after an answer that a pause or a seek has outdated, and the second answer undoes the seek: everything
+/// before the end was skipped.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_start_skips_nothing_whenever_it_comes() {
+    const PARTITIONS: i32 = 4;
+    let brokers = broker();
+    let topic = Topic::new(&brokers, "parked", PARTITIONS, &[]).await;
+    let producer = producer(&brokers, &[]);
+    for partition in 0..PARTITIONS {
+        produce(&producer, &topic.at(partition), 100, 10);
+    }
+    let partitions: Vec<_> = (0..PARTITIONS).map(|partition| topic.at(partition)).collect();
+    let late = [0, 2, 4, 8, 16].into_iter().chain((490..530).step_by(2)).map(|millis| {
+        // One group each: a new member need not wait for the last one's session.
+        let (brokers, name, partitions) = (brokers.clone(), topic.name.clone(), partitions.clone());
+        tokio::spawn(async move {
+            let source = source(&brokers, &fresh(&format!("parked{millis}")), &[&name]);
+            let mut listener = Listener::new(source.run().expect("it runs"), Answer::Later);
+            listener.until("an assignment", |seen| seen.assigned.len() == partitions.len()).await;
+            listener.listen(Duration::from_millis(millis)).await;
+            for one in &partitions {
+                listener.start(one, 0);
+            }
+            for one in &partitions {
+                listener.until("the end", |seen| seen.end(one) == Some(100)).await;
+                assert_eq!(listener.offsets(one), (0..100).collect::<Vec<_>>(), "{one}, {millis} ms late");
+            }
+            listener.stop().await;
+        })
+    });
+    for one in late.collect::<Vec<_>>() {
+        one.await.expect("nothing was skipped");
+    }
+    topic.delete().await;
+}
