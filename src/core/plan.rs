@@ -4,6 +4,7 @@
 //! to apply its rows without its offsets. Its order is fixed (checkpoints by topic and partition, tables by name, rows by
 //! key), so that two writers lock in one order and a plan is the same whenever it is made from the same records.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -65,6 +66,22 @@ pub struct Counts {
     pub quarantined: u64,
     /// Heartbeats, transaction and schema change records, nulls behind their delete.
     pub control: u64,
+}
+
+impl Counts {
+    /// All records.
+    pub fn records(&self) -> u64 {
+        self.changes + self.filtered + self.quarantined + self.control
+    }
+}
+
+impl AddAssign<&Counts> for Counts {
+    fn add_assign(&mut self, more: &Counts) {
+        self.changes += more.changes;
+        self.filtered += more.filtered;
+        self.quarantined += more.quarantined;
+        self.control += more.control;
+    }
 }
 
 /// Changes for one table. Every key occurs at most once over `upserts` and `deletes`; both are ordered by key.
@@ -184,6 +201,18 @@ impl TableOutcome {
     /// Events that lost.
     pub fn superseded(&self) -> u64 {
         self.superseded_in_batch + self.superseded_by_row + self.superseded_by_tombstone + self.superseded_by_truncate
+    }
+}
+
+impl AddAssign<&TableOutcome> for TableOutcome {
+    fn add_assign(&mut self, more: &TableOutcome) {
+        self.applied += more.applied;
+        self.superseded_in_batch += more.superseded_in_batch;
+        self.superseded_by_row += more.superseded_by_row;
+        self.superseded_by_tombstone += more.superseded_by_tombstone;
+        self.superseded_by_truncate += more.superseded_by_truncate;
+        self.recheck_deleted += more.recheck_deleted;
+        self.tombstones_delta += more.tombstones_delta;
     }
 }
 

@@ -52,7 +52,7 @@ pub struct Guards {
 #[derive(Debug, Default)]
 struct Inner {
     partitions: BTreeMap<TopicPartition, PartitionProgress>,
-    tables: BTreeMap<String, TableOutcome>,
+    outcome: TableOutcome,
     counts: Counts,
     guards: Guards,
     sink_trouble: Option<String>,
@@ -107,21 +107,19 @@ impl Progress {
     }
 
     /// A plan was committed.
-    pub fn committed<'a>(&self, advances: &[Advance], tables: impl Iterator<Item = (String, &'a TableOutcome)>) {
+    pub fn committed(&self, advances: &[Advance], outcomes: &[TableOutcome]) {
         let mut inner = self.inner();
         inner.sink_trouble = None;
         inner.needs_operator = None;
         for advance in advances {
-            add_counts(&mut inner.counts, &advance.counts);
+            inner.counts += &advance.counts;
             if let Some(partition) = inner.partitions.get_mut(&advance.at) {
                 partition.next = advance.next;
                 partition.source_time_ms = partition.source_time_ms.max(advance.source_time_ms);
-                add_counts(&mut partition.counts, &advance.counts);
+                partition.counts += &advance.counts;
             }
         }
-        for (name, outcome) in tables {
-            add_outcome(inner.tables.entry(name).or_default(), outcome);
-        }
+        outcomes.iter().for_each(|outcome| inner.outcome += outcome);
     }
 
     /// The end of a partition was looked up.
@@ -161,9 +159,9 @@ impl Progress {
         self.inner().partitions.clone()
     }
 
-    /// What this process did to each table.
-    pub fn tables(&self) -> BTreeMap<String, TableOutcome> {
-        self.inner().tables.clone()
+    /// What this process did to all tables.
+    pub fn outcome(&self) -> TableOutcome {
+        self.inner().outcome
     }
 
     /// What became of all records that this process passed, also of partitions that it holds no more.
@@ -198,22 +196,4 @@ impl Progress {
         }
         reasons
     }
-}
-
-fn add_counts(sum: &mut Counts, more: &Counts) {
-    sum.changes += more.changes;
-    sum.filtered += more.filtered;
-    sum.quarantined += more.quarantined;
-    sum.control += more.control;
-}
-
-/// Adds what a plan did to a table to a sum.
-pub fn add_outcome(sum: &mut TableOutcome, more: &TableOutcome) {
-    sum.applied += more.applied;
-    sum.superseded_in_batch += more.superseded_in_batch;
-    sum.superseded_by_row += more.superseded_by_row;
-    sum.superseded_by_tombstone += more.superseded_by_tombstone;
-    sum.superseded_by_truncate += more.superseded_by_truncate;
-    sum.recheck_deleted += more.recheck_deleted;
-    sum.tombstones_delta += more.tombstones_delta;
 }

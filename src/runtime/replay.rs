@@ -172,11 +172,9 @@ async fn check_incarnations(pipeline: &Pipeline, entry: &ReplayEntry) -> Result<
 }
 
 fn add_progress(counts: &mut ReplayCounts, progress: &super::progress::Progress) {
-    let sum = progress.counts();
-    counts.records += sum.changes + sum.filtered + sum.quarantined + sum.control;
+    let (sum, outcome) = (progress.counts(), progress.outcome());
+    counts.records += sum.records();
     counts.quarantined += sum.quarantined;
-    for outcome in progress.tables().values() {
-        counts.applied += outcome.applied;
-        counts.superseded += outcome.superseded();
-    }
+    counts.applied += outcome.applied;
+    counts.superseded += outcome.superseded();
 }

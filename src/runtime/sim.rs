@@ -261,7 +261,7 @@ fn check(history: &History, store: &Store) {
     for (at, records) in &history.log {
         let row = &store.checkpoints[&(LIVE.to_owned(), at.clone())];
         let counts = row.counts;
-        let all = counts.changes + counts.filtered + counts.quarantined + counts.control;
+        let all = counts.records();
         assert_eq!(all, records.len() as u64, "invariant 4: {at} counts every record once: {counts:?}");
     }
     for ((at, offset), reason) in &store.quarantine {

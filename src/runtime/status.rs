@@ -136,29 +136,26 @@ pub struct RunSummary {
 /// Sums a run up.
 pub fn summary(progress: &Progress, caught_up: bool) -> RunSummary {
     let Guards { checkpoint_missed, unknown_landed, unknown_not_landed, transient_retries } = progress.guards();
-    let mut summary = RunSummary {
+    let counts = progress.counts();
+    let outcome = progress.outcome();
+    RunSummary {
         caught_up,
+        records: counts.records(),
+        applied: outcome.applied,
+        superseded_in_batch: outcome.superseded_in_batch,
+        superseded_by_row: outcome.superseded_by_row,
+        superseded_by_tombstone: outcome.superseded_by_tombstone,
+        superseded_by_truncate: outcome.superseded_by_truncate,
+        recheck_deleted: outcome.recheck_deleted,
+        quarantined: counts.quarantined,
+        filtered: counts.filtered,
+        control: counts.control,
         checkpoint_missed,
         unknown_landed,
         unknown_not_landed,
         retries: transient_retries,
         halted: progress.halts().iter().map(|(at, why)| format!("{at}: {why}")).collect(),
-        ..RunSummary::default()
-    };
-    let counts = progress.counts();
-    summary.records = counts.changes + counts.filtered + counts.quarantined + counts.control;
-    summary.quarantined = counts.quarantined;
-    summary.filtered = counts.filtered;
-    summary.control = counts.control;
-    for outcome in progress.tables().values() {
-        summary.applied += outcome.applied;
-        summary.superseded_in_batch += outcome.superseded_in_batch;
-        summary.superseded_by_row += outcome.superseded_by_row;
-        summary.superseded_by_tombstone += outcome.superseded_by_tombstone;
-        summary.superseded_by_truncate += outcome.superseded_by_truncate;
-        summary.recheck_deleted += outcome.recheck_deleted;
     }
-    summary
 }
 
 impl fmt::Display for RunSummary {

@@ -14,7 +14,7 @@ use crate::sink::bookkeep::{self, Claim, ClaimRequest};
 use crate::source::{Generation, LogRange, SourceCommand, StartAt, next_generation};
 use crate::telemetry::metrics;
 
-use super::{FENCE_CHECK, Recovery, Runner, Shared, Work};
+use super::{FENCE_CHECK, Runner, Shared, Work};
 
 impl Runner {
     /// Connects, claims again what was ours, and claims what could not be claimed before.
@@ -24,12 +24,12 @@ impl Runner {
             self.work = Work::Idle(Box::new(session));
             self.shared.progress.sink_trouble(None);
             if !self.lane.partitions().is_empty() {
-                self.recovery = Some(Recovery::Reclaim);
+                self.reclaim = true;
             }
         }
-        if self.recovery.is_some() {
+        if self.reclaim {
             self.reclaim().await?;
-            self.recovery = None;
+            self.reclaim = false;
         }
         if !self.waiting.is_empty() {
             let waiting: Vec<_> =
@@ -115,7 +115,7 @@ impl Runner {
             && failure.connection_lost
         {
             self.work = Work::Disconnected;
-            self.recovery = Some(Recovery::Reclaim);
+            self.reclaim = true;
         }
         result
     }
@@ -246,7 +246,7 @@ impl Runner {
         for state in &states {
             if self.lane.partition(&state.at).is_some_and(|owned| owned.fence != state.fence) {
                 self.shared.progress.guard(|guards| guards.checkpoint_missed += 1);
-                self.recovery = Some(Recovery::Reclaim);
+                self.reclaim = true;
             }
             if let Some((incarnation, fence)) = self.halted.get(&state.at)
                 && *fence != state.fence

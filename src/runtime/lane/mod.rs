@@ -131,7 +131,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         planner,
         started: Instant::now(),
         work: Work::Disconnected,
-        recovery: None,
+        reclaim: false,
         wake: None,
         waiting: HashMap::new(),
         halted: HashMap::new(),
@@ -154,12 +154,6 @@ enum Work {
 /// The task of a transaction; it hands the connection back.
 type Applying = JoinHandle<(Box<Session>, Box<Plan>, Result<Applied, Failure>)>;
 
-/// What has to be done before the next segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Recovery {
-    Reclaim,
-}
-
 struct Runner {
     number: usize,
     lane: Lane,
@@ -167,7 +161,8 @@ struct Runner {
     planner: Planner,
     started: Instant,
     work: Work,
-    recovery: Option<Recovery>,
+    /// What is ours must be claimed again before the next segment.
+    reclaim: bool,
     /// Nothing is tried before this.
     wake: Option<Instant>,
     /// Partitions that are assigned but could not be claimed yet.
@@ -255,7 +250,7 @@ impl Runner {
             return Some(wait);
         }
         self.check_fences().await;
-        if self.recovery.is_some() || !self.waiting.is_empty() || matches!(self.work, Work::Disconnected) {
+        if self.reclaim || !self.waiting.is_empty() || matches!(self.work, Work::Disconnected) {
             return Some(Duration::ZERO);
         }
         match self.lane.cut(self.now()) {
@@ -328,8 +323,7 @@ impl Runner {
     }
 
     fn report(&mut self, plan: &Plan, applied: &Applied) {
-        let names = plan.tables.iter().map(|table| table.table.name().to_string());
-        self.shared.progress.committed(&plan.advances, names.zip(&applied.tables));
+        self.shared.progress.committed(&plan.advances, &applied.tables);
         for advance in &plan.advances {
             metrics::records(&advance.at.topic, &advance.counts);
         }
@@ -354,7 +348,7 @@ impl Runner {
         metrics::retry(failure.class);
         match self.lane.failed(records, &plan.advances, &failure, now) {
             Next::Again => {}
-            Next::Reclaim { .. } => self.recovery = Some(Recovery::Reclaim),
+            Next::Reclaim { .. } => self.reclaim = true,
             Next::Retry { after, .. } | Next::Wait { after, .. } => {
                 self.shared.progress.guard(|guards| guards.transient_retries += 1);
                 self.wake = Some(Instant::now() + after);
@@ -362,7 +356,7 @@ impl Runner {
         }
         // A new connection has a new identity, which the checkpoints must know; and what the old one did is not known.
         if matches!(self.work, Work::Disconnected) {
-            self.recovery = Some(Recovery::Reclaim);
+            self.reclaim = true;
         }
     }
 

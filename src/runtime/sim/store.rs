@@ -114,10 +114,7 @@ impl Store {
         };
         row.next = advance.next;
         row.open_delete.clone_from(&advance.open_delete);
-        row.counts.changes += advance.counts.changes;
-        row.counts.filtered += advance.counts.filtered;
-        row.counts.quarantined += advance.counts.quarantined;
-        row.counts.control += advance.counts.control;
+        row.counts += &advance.counts;
         Ok(())
     }
 
@@ -162,7 +159,7 @@ impl Store {
                 }
             }
         }
-        crate::runtime::progress::add_outcome(&mut self.sum, &outcome);
+        self.sum += &outcome;
         Ok(outcome)
     }
 

@@ -52,26 +52,23 @@ pub struct AuditEntry {
 /// The checkpoints of a pipeline (or of a replay), by topic and partition.
 pub async fn checkpoints<S: Statements>(session: &mut S, pipeline_key: &str) -> Result<Vec<Checkpoint>, Failure> {
     let rows = session.query(sql::CHECKPOINT_LIST.of(session.dialect()), &[Value::from(pipeline_key)]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut cells = Cells::new(row);
-            Ok(Checkpoint {
-                at: TopicPartition::new(cells.text()?, cells.partition()?),
-                incarnation: cells.text()?,
-                next_offset: cells.int()?,
-                fence: cells.int()?,
-                owner: cells.text()?,
-                source_time_ms: cells.int_or_null()?,
-                counts: Counts {
-                    changes: cells.count()?,
-                    filtered: cells.count()?,
-                    quarantined: cells.count()?,
-                    control: cells.count()?,
-                },
-                updated_ms: cells.int()?,
-            })
+    Cells::each(rows, |cells| {
+        Ok(Checkpoint {
+            at: TopicPartition::new(cells.text()?, cells.partition()?),
+            incarnation: cells.text()?,
+            next_offset: cells.int()?,
+            fence: cells.int()?,
+            owner: cells.text()?,
+            source_time_ms: cells.int_or_null()?,
+            counts: Counts {
+                changes: cells.count()?,
+                filtered: cells.count()?,
+                quarantined: cells.count()?,
+                control: cells.count()?,
+            },
+            updated_ms: cells.int()?,
         })
-        .collect()
+    })
 }
 
 /// Moves a live position: offset and incarnation are set, the fence is raised, the owner stays (it finds itself fenced, claims
@@ -146,18 +143,15 @@ pub async fn audit<S: Statements>(
 /// The last acts, newest first.
 pub async fn audit_list<S: Statements>(session: &mut S, limit: u32) -> Result<Vec<AuditEntry>, Failure> {
     let rows = session.query(sql::AUDIT_LIST.of(session.dialect()), &[Value::from(i64::from(limit))]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut cells = Cells::new(row);
-            Ok(AuditEntry {
-                id: cells.int()?,
-                at_ms: cells.int()?,
-                who: cells.text()?,
-                act: cells.text()?,
-                what: cells.text()?,
-                before: cells.text_or_null()?,
-                after: cells.text_or_null()?,
-            })
+    Cells::each(rows, |cells| {
+        Ok(AuditEntry {
+            id: cells.int()?,
+            at_ms: cells.int()?,
+            who: cells.text()?,
+            act: cells.text()?,
+            what: cells.text()?,
+            before: cells.text_or_null()?,
+            after: cells.text_or_null()?,
         })
-        .collect()
+    })
 }

@@ -13,6 +13,14 @@ impl Cells {
         Self(row.into_iter())
     }
 
+    /// Reads every row of a list.
+    pub(super) fn each<T, C: FromIterator<T>>(
+        rows: Vec<Vec<Value>>,
+        read: impl Fn(&mut Self) -> Result<T, Failure>,
+    ) -> Result<C, Failure> {
+        rows.into_iter().map(|row| read(&mut Self::new(row))).collect()
+    }
+
     fn next(&mut self) -> Result<Value, Failure> {
         self.0.next().ok_or_else(|| damaged("a column is missing"))
     }

@@ -144,7 +144,7 @@ pub async fn quarantine_list<S: Statements>(
         Value::from(i64::from(limit)),
     ];
     let rows = session.query(sql::QUARANTINE_LIST.of(session.dialect()), &params).await?;
-    rows.into_iter().map(|row| read_entry(&mut Cells::new(row))).collect()
+    Cells::each(rows, read_entry)
 }
 
 /// A quarantined record with its bytes; `None` if there is none with this number.

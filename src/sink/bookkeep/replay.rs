@@ -154,25 +154,22 @@ pub async fn replay_update<S: Statements>(
 /// The replays of a pipeline, oldest first.
 pub async fn replay_list<S: Statements>(session: &mut S, pipeline: &str) -> Result<Vec<ReplayEntry>, Failure> {
     let rows = session.query(sql::REPLAY_LIST.of(session.dialect()), &[Value::from(pipeline)]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut cells = Cells::new(row);
-            let (id, ranges) = (cells.int()?, cells.text()?);
-            Ok(ReplayEntry {
-                id,
-                ranges: serde_json::from_str(&ranges).map_err(|_| damaged("the ranges of a replay cannot be read"))?,
-                repair: cells.int()? != 0,
-                state: ReplayState::from_text(&cells.text()?)?,
-                counts: ReplayCounts {
-                    records: cells.count()?,
-                    applied: cells.count()?,
-                    superseded: cells.count()?,
-                    quarantined: cells.count()?,
-                },
-                who: cells.text()?,
-                started_ms: cells.int()?,
-                updated_ms: cells.int()?,
-            })
+    Cells::each(rows, |cells| {
+        let (id, ranges) = (cells.int()?, cells.text()?);
+        Ok(ReplayEntry {
+            id,
+            ranges: serde_json::from_str(&ranges).map_err(|_| damaged("the ranges of a replay cannot be read"))?,
+            repair: cells.int()? != 0,
+            state: ReplayState::from_text(&cells.text()?)?,
+            counts: ReplayCounts {
+                records: cells.count()?,
+                applied: cells.count()?,
+                superseded: cells.count()?,
+                quarantined: cells.count()?,
+            },
+            who: cells.text()?,
+            started_ms: cells.int()?,
+            updated_ms: cells.int()?,
         })
-        .collect()
+    })
 }

@@ -99,14 +99,11 @@ pub async fn ensure_table_state<S: Statements>(
 /// The contract of every known table by its full name, in words.
 pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<String, String>, Failure> {
     let rows = session.query(sql::TABLE_LIST.of(session.dialect()), &[]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut cells = Cells::new(row);
-            let (name, contract, delete) = (cells.text()?, cells.text()?, cells.text()?);
-            let weak = if delete == "ignore" { " (deletes are not applied)" } else { "" };
-            Ok((name, format!("{contract}{weak}")))
-        })
-        .collect()
+    Cells::each(rows, |cells| {
+        let (name, contract, delete) = (cells.text()?, cells.text()?, cells.text()?);
+        let weak = if delete == "ignore" { " (deletes are not applied)" } else { "" };
+        Ok((name, format!("{contract}{weak}")))
+    })
 }
 
 /// The table's truncate token, read without a lock.
@@ -197,23 +194,20 @@ pub(super) async fn count<S: Statements>(
 /// Counters of a pipeline's tables, by name. `tombstones_delta` is the number of tombstones that this pipeline has left.
 pub async fn table_counters<S: Statements>(session: &mut S, pipeline: &str) -> Result<Vec<TableCounters>, Failure> {
     let rows = session.query(sql::COUNTER_LIST.of(session.dialect()), &[Value::from(pipeline)]).await?;
-    rows.into_iter()
-        .map(|row| {
-            let mut cells = Cells::new(row);
-            Ok(TableCounters {
-                table: cells.text()?,
-                sums: TableOutcome {
-                    applied: cells.count()?,
-                    superseded_in_batch: cells.count()?,
-                    superseded_by_row: cells.count()?,
-                    superseded_by_tombstone: cells.count()?,
-                    superseded_by_truncate: cells.count()?,
-                    recheck_deleted: cells.count()?,
-                    tombstones_delta: cells.int()?,
-                },
-            })
+    Cells::each(rows, |cells| {
+        Ok(TableCounters {
+            table: cells.text()?,
+            sums: TableOutcome {
+                applied: cells.count()?,
+                superseded_in_batch: cells.count()?,
+                superseded_by_row: cells.count()?,
+                superseded_by_tombstone: cells.count()?,
+                superseded_by_truncate: cells.count()?,
+                recheck_deleted: cells.count()?,
+                tombstones_delta: cells.int()?,
+            },
         })
-        .collect()
+    })
 }
 
 /// Keys that one statement of [`stored_tokens`] looks up.

@@ -61,12 +61,7 @@ async fn converges(name: &'static str, body: &str, rule: Rule) {
             run(&mut session, "set deadlock_timeout = '20ms'").await;
             let mut sum = TableOutcome::default();
             for plan in plans {
-                let outcome = until_applied(&mut session, &plan).await;
-                sum.applied += outcome.applied;
-                sum.superseded_by_row += outcome.superseded_by_row;
-                sum.superseded_by_tombstone += outcome.superseded_by_tombstone;
-                sum.recheck_deleted += outcome.recheck_deleted;
-                sum.tombstones_delta += outcome.tombstones_delta;
+                sum += &until_applied(&mut session, &plan).await;
             }
             sum
         });

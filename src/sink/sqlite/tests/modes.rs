@@ -216,10 +216,7 @@ async fn any_order_and_any_cut_end_in_the_same_state() {
             while !rest.is_empty() {
                 let (batch, after) = rest.split_at(((random(&mut state) % 30) as usize + 1).min(rest.len()));
                 rest = after;
-                let counted = bench.apply(&collapse(batch)).await;
-                guards.superseded_by_row += counted.superseded_by_row;
-                guards.superseded_by_tombstone += counted.superseded_by_tombstone;
-                guards.superseded_by_truncate += counted.superseded_by_truncate;
+                guards += &bench.apply(&collapse(batch)).await;
             }
             let sums = bookkeep::table_counters(&mut bench.session, "p").await.expect("counters")[0].sums;
             assert_eq!(sums.tombstones_delta, bench.tombstones().await, "{storage:?} {seed}");
