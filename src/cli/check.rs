@@ -17,7 +17,7 @@ use crate::runtime::tables::{Met, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
 use crate::sink::Sink;
 use crate::sink::bookkeep;
-use crate::source::{ReadRange, Source, SourceCommand, SourceEvent, TopicInfo, next_generation};
+use crate::source::{LogEvent, ReadRange, Said, Source, SourceCommand, SourceEvent, TopicInfo, next_generation};
 
 use super::context::Context;
 use super::exit::{CommandError, Exit};
@@ -91,9 +91,9 @@ async fn sample(source: &Source, topic: &TopicInfo) -> Result<Vec<Record>, Failu
     let read = tokio::time::timeout(SAMPLE_WAIT, async {
         while let Some(event) = handle.next().await {
             match event {
-                SourceEvent::Records { records: more, .. } => records.extend(more),
-                SourceEvent::Finished => break,
-                SourceEvent::Failed(failure) => return Err(failure),
+                Said::Log(LogEvent::Records { records: more, .. }) => records.extend(more),
+                Said::Log(LogEvent::Finished) => break,
+                Said::Control(SourceEvent::Failed(failure)) => return Err(failure),
                 _ => {}
             }
         }

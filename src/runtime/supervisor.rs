@@ -14,9 +14,9 @@ use crate::core::record::TopicPartition;
 use crate::core::table::fnv1a;
 use crate::sink::bookkeep::{self, Checkpoint, ClaimRequest};
 use crate::sink::{Session, Sink};
-use crate::source::{ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
+use crate::source::{LogEvent, ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
 
-use super::lane::{LaneControl, LaneHandle, LaneInput, Shared, out_of_log, spawn};
+use super::lane::{LaneControl, LaneHandle, Shared, out_of_log, spawn};
 use super::lookup::Scopes;
 use super::planner::Planner;
 use super::progress::{PartitionState, Progress};
@@ -215,7 +215,7 @@ struct Supervisor {
     /// Assignments of topics that could not be looked up yet.
     unknown_topics: Vec<Assignment>,
     /// An input that its lane has no room for yet. Nothing else is taken from the source meanwhile; control goes on.
-    held: Option<(usize, LaneInput)>,
+    held: Option<(usize, LogEvent)>,
 }
 
 impl Supervisor {
@@ -277,18 +277,10 @@ impl Supervisor {
         lane_of(at, self.lanes.len())
     }
 
-    fn records(&mut self, event: SourceEvent) {
-        let (at, input) = match event {
-            SourceEvent::Records { generation, records } => {
-                let Some(first) = records.first() else { return };
-                (first.at.clone(), LaneInput::Records { generation, records })
-            }
-            SourceEvent::AtEnd { at, generation, position } => {
-                (at.clone(), LaneInput::AtEnd { at, generation, position })
-            }
-            _ => return,
-        };
-        self.held = Some((self.lane_of(&at), input));
+    fn records(&mut self, event: LogEvent) {
+        if let Some(at) = event.partition() {
+            self.held = Some((self.lane_of(at), event));
+        }
     }
 
     async fn control(&mut self, event: SourceEvent) -> Result<(), Failure> {
@@ -301,7 +293,6 @@ impl Supervisor {
                 self.shared.progress.source_trouble(Some(failure.to_string()));
             }
             SourceEvent::Failed(failure) => return Err(failure),
-            SourceEvent::Records { .. } | SourceEvent::AtEnd { .. } | SourceEvent::Finished => {}
         }
         Ok(())
     }
@@ -521,7 +512,7 @@ async fn check_positions(source: &Source, checkpoints: Vec<&Checkpoint>) -> Resu
     Ok(())
 }
 
-async fn room(lane: Option<tokio::sync::mpsc::Sender<LaneInput>>) -> Option<tokio::sync::mpsc::OwnedPermit<LaneInput>> {
+async fn room(lane: Option<tokio::sync::mpsc::Sender<LogEvent>>) -> Option<tokio::sync::mpsc::OwnedPermit<LogEvent>> {
     lane?.reserve_owned().await.ok()
 }
 

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::core::record::{Record, TopicPartition};
 
 use super::queue::{NotSent, RecordQueue, RecordSender, queue, wait};
-use super::{Generation, SourceCommand, SourceEvent, SourceHandle};
+use super::{Generation, LogEvent, SourceCommand, SourceEvent, SourceHandle};
 
 /// A chunk is sent when it has so many records …
 const CHUNK_RECORDS: usize = 1024;
@@ -75,7 +75,7 @@ pub(super) struct Delivery {
     records: RecordSender,
     tracks: HashMap<TopicPartition, Track, foldhash::fast::FixedState>,
     chunks_bytes: usize,
-    ready: VecDeque<SourceEvent>,
+    ready: VecDeque<LogEvent>,
     finished: bool,
 }
 
@@ -155,7 +155,7 @@ impl Delivery {
         track.end_said = None;
         track.chunk = Vec::new();
         self.chunks_bytes -= std::mem::take(&mut track.chunk_bytes);
-        self.ready.retain(|event| partition_of(event) != Some(at));
+        self.ready.retain(|event| event.partition() != Some(at));
     }
 
     /// Offers a record, which is made only if it passes.
@@ -205,7 +205,7 @@ impl Delivery {
         }
         track.end_said = Some(position);
         self.flush_one(at);
-        self.ready.push_back(SourceEvent::AtEnd { at: at.clone(), generation, position });
+        self.ready.push_back(LogEvent::AtEnd { at: at.clone(), generation, position });
         Taken::Yes
     }
 
@@ -216,7 +216,7 @@ impl Delivery {
         let position = track.next;
         track.end_said = Some(position);
         self.flush_one(at);
-        self.ready.push_back(SourceEvent::AtEnd { at: at.clone(), generation, position });
+        self.ready.push_back(LogEvent::AtEnd { at: at.clone(), generation, position });
     }
 
     /// A partition has nothing more before the end of its range.
@@ -251,7 +251,7 @@ impl Delivery {
         if !self.finished && self.tracks.values().all(|track| track.generation.is_some() && track.reached()) {
             self.finished = true;
             self.flush();
-            self.ready.push_back(SourceEvent::Finished);
+            self.ready.push_back(LogEvent::Finished);
         }
     }
 
@@ -331,19 +331,11 @@ impl Delivery {
     }
 }
 
-fn flush_track(track: &mut Track, chunks_bytes: &mut usize, ready: &mut VecDeque<SourceEvent>) {
+fn flush_track(track: &mut Track, chunks_bytes: &mut usize, ready: &mut VecDeque<LogEvent>) {
     let records = std::mem::take(&mut track.chunk);
     *chunks_bytes -= std::mem::take(&mut track.chunk_bytes);
     if let (Some(generation), false) = (track.generation, records.is_empty()) {
-        ready.push_back(SourceEvent::Records { generation, records });
-    }
-}
-
-fn partition_of(event: &SourceEvent) -> Option<&TopicPartition> {
-    match event {
-        SourceEvent::Records { records, .. } => records.first().map(|record| &record.at),
-        SourceEvent::AtEnd { at, .. } => Some(at),
-        _ => None,
+        ready.push_back(LogEvent::Records { generation, records });
     }
 }
 
@@ -371,12 +363,11 @@ mod tests {
             let flow = delivery.pump();
             while let Some(Some(event)) = wait(ends.records.recv(), Duration::ZERO) {
                 said.push(match event {
-                    SourceEvent::Records { generation, records } => {
+                    LogEvent::Records { generation, records } => {
                         format!("r{generation}:{}-{}", records[0].offset, records[records.len() - 1].offset)
                     }
-                    SourceEvent::AtEnd { generation, position, .. } => format!("e{generation}:{position}"),
-                    SourceEvent::Finished => "finished".to_owned(),
-                    other => format!("{other:?}"),
+                    LogEvent::AtEnd { generation, position, .. } => format!("e{generation}:{position}"),
+                    LogEvent::Finished => "finished".to_owned(),
                 });
             }
             if flow == Flow::Open {

@@ -1,7 +1,7 @@
 //! Where records come from.
 //!
-//! A source runs on a thread of its own and talks to the runtime over [`SourceHandle`]: [`SourceEvent`]s come out,
-//! [`SourceCommand`]s go in. The runtime decides where partitions begin; a source never does.
+//! A source runs on a thread of its own and talks to the runtime over [`SourceHandle`]: [`SourceEvent`]s and [`LogEvent`]s come
+//! out, [`SourceCommand`]s go in. The runtime decides where partitions begin; a source never does.
 //!
 //! # Why two ways out
 //!
@@ -36,7 +36,7 @@ pub fn next_generation() -> Generation {
     LAST.fetch_add(1, Ordering::Relaxed) + 1
 }
 
-/// What a source says.
+/// What a source says about itself and its partitions.
 #[derive(Debug)]
 pub enum SourceEvent {
     /// Partitions were given to this process. The source waits for the answer, but not longer than it can afford; partitions
@@ -58,6 +58,23 @@ pub enum SourceEvent {
         /// Said when nothing is in flight for them.
         reply: oneshot::Sender<()>,
     },
+    /// Nothing more of this partition can be read (its next offset is gone from the log, a batch is damaged); it stays
+    /// assigned and silent until a [`SourceCommand::Start`]. The others go on.
+    PartitionFailed {
+        /// The partition.
+        at: TopicPartition,
+        /// Why, and what to do.
+        failure: Failure,
+    },
+    /// The source goes on, but an operator should know (broker down, a topic that vanished).
+    Warning(Failure),
+    /// The source cannot go on. `Revoked` comes for what is held, then its thread ends.
+    Failed(Failure),
+}
+
+/// What a source read.
+#[derive(Debug)]
+pub enum LogEvent {
     /// Records of one partition in offset order.
     Records {
         /// Generation of the partition that they belong to.
@@ -75,21 +92,29 @@ pub enum SourceEvent {
         /// The consumer's position: no record lies between the last delivered one and it.
         position: i64,
     },
-    /// Nothing more of this partition can be read (its next offset is gone from the log, a batch is damaged); it stays
-    /// assigned and silent until a [`SourceCommand::Start`]. The others go on.
-    PartitionFailed {
-        /// The partition.
-        at: TopicPartition,
-        /// Why, and what to do.
-        failure: Failure,
-    },
-    /// The source goes on, but an operator should know (broker down, a topic that vanished).
-    Warning(Failure),
-    /// The source cannot go on. `Revoked` comes for what is held, then its thread ends.
-    Failed(Failure),
     /// Every partition of a bounded source (files, ranges) said `AtEnd`. It still obeys commands: after a
     /// [`SourceCommand::Start`] it delivers again, and says `Finished` again. It ends with [`SourceCommand::Stop`].
     Finished,
+}
+
+impl LogEvent {
+    /// The partition that it is about.
+    pub fn partition(&self) -> Option<&TopicPartition> {
+        match self {
+            Self::Records { records, .. } => records.first().map(|record| &record.at),
+            Self::AtEnd { at, .. } => Some(at),
+            Self::Finished => None,
+        }
+    }
+}
+
+/// What comes out of either way.
+#[derive(Debug)]
+pub enum Said {
+    /// Something that must be heard at once.
+    Control(SourceEvent),
+    /// Something that lies in an order.
+    Log(LogEvent),
 }
 
 /// Where a partition begins.
@@ -131,9 +156,9 @@ pub enum SourceCommand {
 /// The runtime's end of a source. Dropping it stops the source.
 #[derive(Debug)]
 pub struct SourceHandle {
-    /// What must be heard at once: `Assigned`, `Revoked`, `PartitionFailed`, `Warning`, `Failed`.
+    /// What must be heard at once.
     pub control: mpsc::UnboundedReceiver<SourceEvent>,
-    /// What lies in an order: `Records`, `AtEnd`, `Finished`. Bounded by bytes: a source that is not listened to stops
+    /// What lies in an order. Bounded by bytes: a source that is not listened to stops
     /// reading, but stays in its group.
     pub records: RecordQueue,
     /// What it is told. Unbounded, because commands are few and must never wait behind records.
@@ -144,11 +169,11 @@ pub struct SourceHandle {
 
 impl SourceHandle {
     /// The next event, control first; `None` when the source has ended and everything was taken. Cancel-safe.
-    pub async fn next(&mut self) -> Option<SourceEvent> {
+    pub async fn next(&mut self) -> Option<Said> {
         tokio::select! {
             biased;
-            Some(event) = self.control.recv() => Some(event),
-            Some(event) = self.records.recv() => Some(event),
+            Some(event) = self.control.recv() => Some(Said::Control(event)),
+            Some(event) = self.records.recv() => Some(Said::Log(event)),
             else => None,
         }
     }

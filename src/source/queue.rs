@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::SourceEvent;
+use super::LogEvent;
 
 /// Bytes that may wait between a source and the runtime. librdkafka holds about as much again; both together leave most of
 /// a small process's memory to the lanes.
@@ -21,13 +21,13 @@ const EVENT_BYTES: usize = 256;
 /// Receiving end of the records of a source. Counts bytes, not events: a hundred records may be 20 KB or 100 MB.
 #[derive(Debug)]
 pub struct RecordQueue {
-    events: mpsc::UnboundedReceiver<SourceEvent>,
+    events: mpsc::UnboundedReceiver<LogEvent>,
     room: Arc<Semaphore>,
 }
 
 impl RecordQueue {
     /// The next event, `None` when the source has ended and everything was taken. Cancel-safe.
-    pub async fn recv(&mut self) -> Option<SourceEvent> {
+    pub async fn recv(&mut self) -> Option<LogEvent> {
         let event = self.events.recv().await?;
         self.room.add_permits(cost(&event));
         Some(event)
@@ -37,7 +37,7 @@ impl RecordQueue {
 /// Sending end of a [`RecordQueue`].
 #[derive(Debug)]
 pub(super) struct RecordSender {
-    events: mpsc::UnboundedSender<SourceEvent>,
+    events: mpsc::UnboundedSender<LogEvent>,
     room: Arc<Semaphore>,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct RecordSender {
 #[derive(Debug)]
 pub(super) enum NotSent {
     /// No room now; the event comes back.
-    Full(SourceEvent),
+    Full(LogEvent),
     /// Nobody listens any more.
     Closed,
 }
@@ -59,7 +59,7 @@ pub(super) fn queue() -> (RecordSender, RecordQueue) {
 
 impl RecordSender {
     /// Sends if there is room.
-    pub(super) fn try_send(&self, event: SourceEvent) -> Result<(), NotSent> {
+    pub(super) fn try_send(&self, event: LogEvent) -> Result<(), NotSent> {
         if self.events.is_closed() {
             return Err(NotSent::Closed);
         }
@@ -71,7 +71,7 @@ impl RecordSender {
     }
 
     /// Waits until there is room for an event, but not longer than `timeout`.
-    pub(super) fn wait_room(&self, event: &SourceEvent, timeout: Duration) {
+    pub(super) fn wait_room(&self, event: &LogEvent, timeout: Duration) {
         let _ = wait(self.room.acquire_many(cost(event) as u32), timeout);
     }
 
@@ -83,9 +83,9 @@ impl RecordSender {
 
 /// Bytes that an event counts for. One that is greater than the whole queue counts as the whole queue: it waits until the
 /// queue is empty, and then goes.
-fn cost(event: &SourceEvent) -> usize {
+fn cost(event: &LogEvent) -> usize {
     match event {
-        SourceEvent::Records { records, .. } => {
+        LogEvent::Records { records, .. } => {
             records.iter().map(super::Record::size_bytes).sum::<usize>().clamp(EVENT_BYTES, QUEUE_BYTES)
         }
         _ => EVENT_BYTES,
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
     use crate::core::record::{Headers, Record, TopicPartition};
 
-    fn records(bytes: usize) -> SourceEvent {
+    fn records(bytes: usize) -> LogEvent {
         let record = Record {
             at: TopicPartition::new("t", 0),
             offset: 0,
@@ -132,7 +132,7 @@ mod tests {
             value: Some(vec![0; bytes].into()),
             headers: Headers::default(),
         };
-        SourceEvent::Records { generation: 1, records: vec![record] }
+        LogEvent::Records { generation: 1, records: vec![record] }
     }
 
     #[tokio::test]

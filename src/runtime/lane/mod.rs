@@ -21,7 +21,7 @@ use crate::core::lane::{Lane, Limits, Next};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
 use crate::sink::{Session, Sink};
-use crate::source::{Generation, Source, SourceCommand, StartAt};
+use crate::source::{Generation, LogEvent, Source, SourceCommand, StartAt};
 use crate::telemetry::metrics;
 
 use super::planner::Planner;
@@ -29,27 +29,6 @@ use super::progress::Progress;
 
 /// How often an idle lane looks whether someone else raised a fence (`offsets set`, a takeover).
 const FENCE_CHECK: Duration = Duration::from_secs(1);
-
-/// Records and ends, in their order.
-#[derive(Debug)]
-pub enum LaneInput {
-    /// Records of one partition.
-    Records {
-        /// Generation that they belong to.
-        generation: Generation,
-        /// The records.
-        records: Vec<Record>,
-    },
-    /// The end of a partition.
-    AtEnd {
-        /// The partition.
-        at: TopicPartition,
-        /// Its generation.
-        generation: Generation,
-        /// The consumer's position.
-        position: i64,
-    },
-}
 
 /// What must be done before records that are queued.
 #[derive(Debug)]
@@ -111,7 +90,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct LaneHandle {
     /// Records go in here; bounded, so that a slow lane holds the supervisor back.
-    pub input: mpsc::Sender<LaneInput>,
+    pub input: mpsc::Sender<LogEvent>,
     /// Control goes in here.
     pub control: mpsc::UnboundedSender<LaneControl>,
     /// Ends when the lane has ended.
@@ -181,7 +160,7 @@ struct Runner {
 const STATES: [&str; 4] = ["idle", "applying", "waiting", "disconnected"];
 
 impl Runner {
-    async fn run(mut self, mut input: mpsc::Receiver<LaneInput>, mut control: mpsc::UnboundedReceiver<LaneControl>) {
+    async fn run(mut self, mut input: mpsc::Receiver<LogEvent>, mut control: mpsc::UnboundedReceiver<LaneControl>) {
         loop {
             let pause = self.advance().await;
             self.tell_state();
@@ -224,10 +203,12 @@ impl Runner {
         self.started.elapsed()
     }
 
-    fn take(&mut self, message: LaneInput) {
+    fn take(&mut self, message: LogEvent) {
         match message {
-            LaneInput::Records { generation, records } => self.lane.take(generation, records, self.now()),
-            LaneInput::AtEnd { at, generation, position } => self.lane.at_end(&at, generation, position),
+            LogEvent::Records { generation, records } => self.lane.take(generation, records, self.now()),
+            LogEvent::AtEnd { at, generation, position } => self.lane.at_end(&at, generation, position),
+            // Every partition said its end.
+            LogEvent::Finished => {}
         }
     }
 

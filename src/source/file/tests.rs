@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use tempfile::TempDir;
 
 use super::*;
-use crate::source::{Generation, SourceCommand, SourceHandle, StartAt, next_generation};
+use crate::source::{Generation, LogEvent, Said, SourceCommand, SourceHandle, StartAt, next_generation};
 
 /// Lines of one partition, with its offset as value and, in milliseconds, as time.
 fn lines(topic: &str, partition: i32, offsets: impl IntoIterator<Item = i64>) -> String {
@@ -63,11 +63,11 @@ async fn hear(handle: &mut SourceHandle, start: impl Fn(&TopicPartition) -> Star
     let mut heard = Heard::default();
     loop {
         match tokio::time::timeout(Duration::from_secs(20), handle.next()).await.expect("the source goes on") {
-            Some(SourceEvent::Assigned { partitions, reply }) => {
+            Some(Said::Control(SourceEvent::Assigned { partitions, reply })) => {
                 let starts = partitions.iter().map(|(at, _)| (at.clone(), start(at))).collect();
                 reply.send(starts).expect("the source waits");
             }
-            Some(SourceEvent::Records { generation, records }) => {
+            Some(Said::Log(LogEvent::Records { generation, records })) => {
                 heard.generations.push(generation);
                 for record in records {
                     assert_eq!(
@@ -77,15 +77,15 @@ async fn hear(handle: &mut SourceHandle, start: impl Fn(&TopicPartition) -> Star
                     heard.records.entry(record.at).or_default().push(record.offset);
                 }
             }
-            Some(SourceEvent::AtEnd { at, position, .. }) => {
+            Some(Said::Log(LogEvent::AtEnd { at, position, .. })) => {
                 heard.ends.insert(at, position);
             }
-            Some(SourceEvent::Revoked { partitions, reply, .. }) => {
+            Some(Said::Control(SourceEvent::Revoked { partitions, reply, .. })) => {
                 heard.revoked += partitions.len();
                 let _ = reply.send(());
             }
-            Some(SourceEvent::Failed(failure)) => heard.failed = Some(failure.to_string()),
-            Some(SourceEvent::Finished) => {
+            Some(Said::Control(SourceEvent::Failed(failure))) => heard.failed = Some(failure.to_string()),
+            Some(Said::Log(LogEvent::Finished)) => {
                 heard.finished = true;
                 return heard;
             }
@@ -176,7 +176,9 @@ async fn parked_partitions_wait_and_every_start_is_a_pass_of_its_own() {
     let text = lines("t", 0, 0..2000) + &lines("t", 1, 0..5);
     let (_home, source) = files(&[text.as_bytes()]);
     let mut handle = source.run().expect("it runs");
-    let Some(SourceEvent::Assigned { partitions, reply }) = handle.next().await else { panic!("an assignment") };
+    let Some(Said::Control(SourceEvent::Assigned { partitions, reply })) = handle.next().await else {
+        panic!("an assignment")
+    };
     assert_eq!(partitions.len(), 2);
     reply.send(vec![(t0.clone(), StartAt::Later), (t1.clone(), StartAt::Offset(2))]).expect("it waits");
     let silence = tokio::time::timeout(Duration::from_millis(300), hear(&mut handle, begin)).await;
@@ -216,15 +218,19 @@ async fn a_slow_reader_gets_everything_once() {
     let text: String = (0..2000).map(line).collect();
     let (_home, source) = files(&[&gzip(&text)]);
     let mut handle = source.run().expect("it runs");
-    let Some(SourceEvent::Assigned { partitions, reply }) = handle.next().await else { panic!("an assignment") };
+    let Some(Said::Control(SourceEvent::Assigned { partitions, reply })) = handle.next().await else {
+        panic!("an assignment")
+    };
     reply.send(vec![(partitions[0].0.clone(), StartAt::Offset(0))]).expect("it waits");
     // 40 MB of records against a queue of 12 MiB.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let mut offsets = Vec::new();
     loop {
         match handle.next().await {
-            Some(SourceEvent::Records { records, .. }) => offsets.extend(records.iter().map(|record| record.offset)),
-            Some(SourceEvent::Finished) => break,
+            Some(Said::Log(LogEvent::Records { records, .. })) => {
+                offsets.extend(records.iter().map(|record| record.offset))
+            }
+            Some(Said::Log(LogEvent::Finished)) => break,
             _ => {}
         }
     }

@@ -7,7 +7,7 @@
 //!
 //! Offsets have gaps: markers of transactions, aborted records, compaction. librdkafka says the end of a partition with the
 //! next offset that it would fetch, which has moved past all of these; it says so at the last stable offset, because only
-//! committed records are read. That offset is the position of [`super::SourceEvent::AtEnd`]. (`position()` would do for
+//! committed records are read. That offset is the position of [`super::LogEvent::AtEnd`]. (`position()` would do for
 //! markers, which move it, but not for a batch that compaction emptied, nor before the first record of a partition.)
 //! [`KafkaSource::ranges`] gives the same last stable offset as the end. Both were seen on a real broker; see the tests.
 

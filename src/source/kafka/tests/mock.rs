@@ -202,7 +202,7 @@ async fn a_full_queue_keeps_the_member_in_its_group_and_loses_nothing() {
     let hear = async {
         while slow.revoked.is_empty() {
             let event = slow.handle.control.recv().await.expect("a control event");
-            slow.take(event);
+            slow.take(Said::Control(event));
         }
     };
     tokio::time::timeout(Duration::from_secs(20), hear).await.expect("the revoke is heard although the queue is full");

@@ -15,7 +15,7 @@ use crate::config::checked::{KafkaConfig, Start};
 use crate::config::secret::Secret;
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
-use crate::source::{Generation, SourceCommand, SourceEvent, SourceHandle, StartAt};
+use crate::source::{Generation, LogEvent, Said, SourceCommand, SourceEvent, SourceHandle, StartAt};
 
 /// A source of some topics, with time-outs for tests.
 fn source(brokers: &str, group: &str, topics: &[&str]) -> KafkaSource {
@@ -162,9 +162,9 @@ impl Listener {
         }
     }
 
-    fn take(&mut self, event: SourceEvent) {
+    fn take(&mut self, event: Said) {
         match event {
-            SourceEvent::Assigned { partitions, reply } => {
+            Said::Control(SourceEvent::Assigned { partitions, reply }) => {
                 let start = |at: &TopicPartition| match &self.answer {
                     Answer::At(offsets) => StartAt::Offset(offsets.get(at).copied().unwrap_or(0)),
                     _ => StartAt::Later,
@@ -177,22 +177,22 @@ impl Listener {
                 self.assigned.extend(partitions.iter().map(|(at, _)| at.clone()));
                 self.generations.extend(partitions);
             }
-            SourceEvent::Revoked { partitions, lost, reply } => {
+            Said::Control(SourceEvent::Revoked { partitions, lost, reply }) => {
                 self.revoked.extend(partitions.into_iter().map(|at| (at, lost)));
                 let _ = reply.send(());
             }
-            SourceEvent::Records { generation, records } => {
+            Said::Log(LogEvent::Records { generation, records }) => {
                 for record in records {
                     self.records.entry(record.at).or_default().push((generation, record.offset));
                 }
             }
-            SourceEvent::AtEnd { at, position, .. } => {
+            Said::Log(LogEvent::AtEnd { at, position, .. }) => {
                 self.ends.insert(at, position);
             }
-            SourceEvent::PartitionFailed { at, failure } => self.stopped.push((at, failure.to_string())),
-            SourceEvent::Warning(failure) => self.warnings.push(failure.to_string()),
-            SourceEvent::Failed(failure) => self.failed = Some(failure.to_string()),
-            SourceEvent::Finished => self.finished += 1,
+            Said::Control(SourceEvent::PartitionFailed { at, failure }) => self.stopped.push((at, failure.to_string())),
+            Said::Control(SourceEvent::Warning(failure)) => self.warnings.push(failure.to_string()),
+            Said::Control(SourceEvent::Failed(failure)) => self.failed = Some(failure.to_string()),
+            Said::Log(LogEvent::Finished) => self.finished += 1,
         }
     }
 

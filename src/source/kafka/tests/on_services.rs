@@ -283,8 +283,8 @@ async fn bytes_nulls_times_and_headers_arrive_as_they_were() {
     let mut records = Vec::new();
     loop {
         match tokio::time::timeout(WAIT, handle.next()).await.expect("in time") {
-            Some(SourceEvent::Records { records: more, .. }) => records.extend(more),
-            Some(SourceEvent::Finished) => break,
+            Some(Said::Log(LogEvent::Records { records: more, .. })) => records.extend(more),
+            Some(Said::Log(LogEvent::Finished)) => break,
             Some(_) => {}
             None => panic!("it ended"),
         }
