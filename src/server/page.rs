@@ -1,6 +1,6 @@
 //! The status page: plain HTML without scripts, made from the same report as the JSON.
 
-use super::report::StatusReport;
+use super::report::{Cells, LaneStatus, PartitionStatus, StatusReport, TableStatus};
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}\
     table{border-collapse:collapse;margin:1em 0}th,td{padding:.25em .8em;border-bottom:1px solid #ccc;text-align:left}\
@@ -25,52 +25,12 @@ pub fn render(report: &StatusReport) -> String {
     if let Some(number) = report.quarantine_open.filter(|number| *number > 0) {
         page.push_str(&format!("<p class=\"bad\">{number} record(s) in quarantine</p>"));
     }
-    let header = ["topic", "partition", "next offset", "end offset", "lag", "lag (s)", "fence", "owner", "state"];
-    table(
-        &mut page,
-        "Partitions",
-        &header,
-        1..7,
-        report.partitions.iter().map(|row| {
-            vec![
-                row.topic.clone(),
-                row.partition.to_string(),
-                known(row.next_offset),
-                known(row.end_offset),
-                known(row.lag_records),
-                known(row.lag_seconds.map(|seconds| format!("{seconds:.1}"))),
-                known(row.fence),
-                known(row.owner.as_deref()),
-                row.state.clone(),
-            ]
-        }),
-    );
-    let header = ["table", "contract", "applied", "superseded", "quarantined", "tombstones"];
-    table(
-        &mut page,
-        "Tables",
-        &header,
-        2..6,
-        report.tables.iter().map(|row| {
-            vec![
-                row.name.clone(),
-                row.contract.clone(),
-                row.applied.to_string(),
-                row.superseded.to_string(),
-                row.quarantined.to_string(),
-                row.tombstones.to_string(),
-            ]
-        }),
-    );
-    table(
-        &mut page,
-        "Lanes",
-        &["lane", "state", "partitions", "waits on"],
-        2..3,
-        report.lanes.iter().map(|row| {
-            vec![row.lane.to_string(), row.state.clone(), row.partitions.to_string(), known(row.detail.as_deref())]
-        }),
-    );
+    let cells = report.partitions.iter().map(PartitionStatus::cells);
+    table(&mut page, "Partitions", &PartitionStatus::HEADER, 1..7, cells);
+    let cells = report.tables.iter().map(TableStatus::cells);
+    table(&mut page, "Tables", &TableStatus::HEADER, 2..6, cells);
+    let cells = report.lanes.iter().map(LaneStatus::cells);
+    table(&mut page, "Lanes", &LaneStatus::HEADER, 2..3, cells);
     page.push_str("<p><a href=\"/status\">JSON</a> <a href=\"/metrics\">metrics</a></p></body></html>\n");
     page
 }
@@ -80,7 +40,7 @@ fn table(
     title: &str,
     header: &[&str],
     numbers: std::ops::Range<usize>,
-    rows: impl Iterator<Item = Vec<String>>,
+    rows: impl Iterator<Item = Cells>,
 ) {
     page.push_str(&format!("<h2>{title}</h2><table><tr>"));
     header.iter().for_each(|name| page.push_str(&format!("<th>{name}</th>")));
@@ -89,15 +49,11 @@ fn table(
         page.push_str("<tr>");
         for (column, cell) in row.iter().enumerate() {
             let class = if numbers.contains(&column) { " class=\"n\"" } else { "" };
-            page.push_str(&format!("<td{class}>{}</td>", escape(cell)));
+            page.push_str(&format!("<td{class}>{}</td>", escape(cell.as_deref().unwrap_or("–"))));
         }
         page.push_str("</tr>");
     }
     page.push_str("</table>");
-}
-
-fn known(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "–".to_owned(), |value| value.to_string())
 }
 
 /// Text from outside as HTML text.

@@ -3,8 +3,6 @@
 //! Names of topics, tables and owners come from outside. Control characters in them are made visible before they reach a
 //! terminal.
 
-use std::fmt::Display;
-
 use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 
@@ -49,6 +47,9 @@ impl StatusReport {
     }
 }
 
+/// A row as people see it, the same in the terminal and on the page: `None` is not known, texts are as they came.
+pub(super) type Cells = Vec<Option<String>>;
+
 /// Status of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PartitionStatus {
@@ -72,6 +73,26 @@ pub struct PartitionStatus {
     pub state: String,
 }
 
+impl PartitionStatus {
+    pub(super) const HEADER: [&str; 9] =
+        ["topic", "partition", "next offset", "end offset", "lag", "lag (s)", "fence", "owner", "state"];
+
+    pub(super) fn cells(&self) -> Cells {
+        let number = |number: Option<i64>| number.map(|number| number.to_string());
+        vec![
+            Some(self.topic.clone()),
+            Some(self.partition.to_string()),
+            number(self.next_offset),
+            number(self.end_offset),
+            number(self.lag_records),
+            self.lag_seconds.map(|seconds| format!("{seconds:.1}")),
+            number(self.fence),
+            self.owner.clone(),
+            Some(self.state.clone()),
+        ]
+    }
+}
+
 /// Status of a table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TableStatus {
@@ -89,6 +110,21 @@ pub struct TableStatus {
     pub tombstones: i64,
 }
 
+impl TableStatus {
+    pub(super) const HEADER: [&str; 6] = ["table", "contract", "applied", "superseded", "quarantined", "tombstones"];
+
+    pub(super) fn cells(&self) -> Cells {
+        vec![
+            Some(self.name.clone()),
+            Some(self.contract.clone()),
+            Some(self.applied.to_string()),
+            Some(self.superseded.to_string()),
+            Some(self.quarantined.to_string()),
+            Some(self.tombstones.to_string()),
+        ]
+    }
+}
+
 /// Status of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LaneStatus {
@@ -102,6 +138,19 @@ pub struct LaneStatus {
     pub detail: Option<String>,
 }
 
+impl LaneStatus {
+    pub(super) const HEADER: [&str; 4] = ["lane", "state", "partitions", "waits on"];
+
+    pub(super) fn cells(&self) -> Cells {
+        vec![
+            Some(self.lane.to_string()),
+            Some(self.state.clone()),
+            Some(self.partitions.to_string()),
+            self.detail.clone(),
+        ]
+    }
+}
+
 /// The report as tables for people, with a line end at the end.
 pub fn render_table(report: &StatusReport) -> String {
     let mut page = format!("pipeline {}  {}  {}\n", printable(&report.pipeline), printable(&report.sink), report.at);
@@ -109,13 +158,16 @@ pub fn render_table(report: &StatusReport) -> String {
         page.push_str(&format!("not ready: {}\n", printable(&report.reasons.join("; "))));
     }
     if !report.partitions.is_empty() {
-        page.push_str(&partitions(&report.partitions));
+        let cells = report.partitions.iter().map(PartitionStatus::cells);
+        page.push_str(&rows(&PartitionStatus::HEADER, &[1, 2, 3, 4, 5, 6], cells));
     }
     if !report.tables.is_empty() {
-        page.push_str(&tables(&report.tables));
+        let cells = report.tables.iter().map(TableStatus::cells);
+        page.push_str(&rows(&TableStatus::HEADER, &[2, 3, 4, 5], cells));
     }
     if !report.lanes.is_empty() {
-        page.push_str(&lanes(&report.lanes));
+        let cells = report.lanes.iter().map(LaneStatus::cells);
+        page.push_str(&rows(&LaneStatus::HEADER, &[0, 2], cells));
     }
     if report.partitions.is_empty() && report.tables.is_empty() {
         page.push_str("nothing was applied yet\n");
@@ -129,45 +181,11 @@ pub fn render_table(report: &StatusReport) -> String {
     page
 }
 
-fn partitions(partitions: &[PartitionStatus]) -> String {
-    let header = ["topic", "partition", "next offset", "end offset", "lag", "lag (s)", "fence", "owner", "state"];
-    let mut table = table(&header, &[1, 2, 3, 4, 5, 6]);
-    for row in partitions {
-        table.add_row([
-            printable(&row.topic),
-            row.partition.to_string(),
-            known(row.next_offset),
-            known(row.end_offset),
-            known(row.lag_records),
-            known(row.lag_seconds.map(|seconds| format!("{seconds:.1}"))),
-            known(row.fence),
-            printable(row.owner.as_deref().unwrap_or("-")),
-            printable(&row.state),
-        ]);
-    }
-    format!("\n{}\n", table.trim_fmt())
-}
-
-fn tables(tables: &[TableStatus]) -> String {
-    let mut table = table(&["table", "contract", "applied", "superseded", "quarantined", "tombstones"], &[2, 3, 4, 5]);
-    for row in tables {
-        table.add_row([
-            printable(&row.name),
-            printable(&row.contract),
-            row.applied.to_string(),
-            row.superseded.to_string(),
-            row.quarantined.to_string(),
-            row.tombstones.to_string(),
-        ]);
-    }
-    format!("\n{}\n", table.trim_fmt())
-}
-
-fn lanes(lanes: &[LaneStatus]) -> String {
-    let mut table = table(&["lane", "state", "partitions", "waits on"], &[0, 2]);
-    for row in lanes {
-        let detail = printable(row.detail.as_deref().unwrap_or("-"));
-        table.add_row([row.lane.to_string(), printable(&row.state), row.partitions.to_string(), detail]);
+/// Rows under a header, with some columns (from 0) aligned to the right.
+fn rows(header: &[&str], right: &[usize], rows: impl Iterator<Item = Cells>) -> String {
+    let mut table = table(header, right);
+    for row in rows {
+        table.add_row(row.into_iter().map(|cell| cell.map_or_else(|| "-".to_owned(), |cell| printable(&cell))));
     }
     format!("\n{}\n", table.trim_fmt())
 }
@@ -190,10 +208,6 @@ pub fn table(header: &[&str], right: &[usize]) -> Table {
         }
     }
     table
-}
-
-fn known(value: Option<impl Display>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 /// Text from outside, fit for a terminal: control characters are shown as escapes.
