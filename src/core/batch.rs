@@ -324,37 +324,12 @@ mod tests {
     use super::super::event::{RowSchema, SourcePosition};
     use super::super::order::{Ledger, OrderPolicy, token};
     use super::super::record::Headers;
-    use super::super::table::{Column, ColumnType, TableName, TableShape, TokenStorage};
+    use super::super::table::fixture;
     use super::super::wire::{Field, WireType};
     use super::*;
 
     fn table() -> Arc<Table> {
-        let column = |name: &str| Column {
-            name: name.into(),
-            kind: ColumnType::Int { bits: 64, unsigned: false },
-            native: "bigint".into(),
-            nullable: false,
-            generated: false,
-            has_default: false,
-            wide_equality: None,
-        };
-        let shape = TableShape {
-            name: TableName::new(None, "t"),
-            columns: vec![column("id"), column("v")],
-            primary_key: vec!["id".into()],
-            unique_keys: Vec::new(),
-            has_token: true,
-            has_deleted: false,
-        };
-        Arc::new(Table {
-            id: 1,
-            shape,
-            contract: Contract::FinalState,
-            delete: DeleteMode::Hard,
-            token_storage: TokenStorage::Column,
-            key: vec![0],
-            single_writer: false,
-        })
+        Arc::new(fixture::table(1, "t", &["id", "v"]))
     }
 
     fn mapping(names: &[&str]) -> Mapping {

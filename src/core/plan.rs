@@ -102,6 +102,12 @@ pub struct TablePlan {
 }
 
 impl TablePlan {
+    /// A plan that changes nothing, to begin with in tests.
+    #[cfg(test)]
+    pub(crate) fn new(table: Arc<Table>) -> Self {
+        Self { table, upserts: Vec::new(), deletes: Vec::new(), truncate: None, truncates: 0, collapsed: 0 }
+    }
+
     /// Rows to write.
     pub fn upsert_count(&self) -> usize {
         self.upserts.iter().map(|group| group.rows.len()).sum()
@@ -178,6 +184,19 @@ pub struct LedgerEntry {
     pub value: u64,
 }
 
+/// What becomes of a change, given what is stored for its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is written.
+    Wins,
+    /// It loses to the row.
+    ByRow,
+    /// It loses to a tombstone.
+    ByTombstone,
+    /// It loses to a TRUNCATE.
+    ByTruncate,
+}
+
 /// How a plan's changes of one table ended, counted inside the transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableOutcome {
@@ -198,6 +217,17 @@ pub struct TableOutcome {
 }
 
 impl TableOutcome {
+    /// Counts a change.
+    pub fn count(&mut self, verdict: Verdict) {
+        let counter = match verdict {
+            Verdict::Wins => &mut self.applied,
+            Verdict::ByRow => &mut self.superseded_by_row,
+            Verdict::ByTombstone => &mut self.superseded_by_tombstone,
+            Verdict::ByTruncate => &mut self.superseded_by_truncate,
+        };
+        *counter += 1;
+    }
+
     /// Events that lost.
     pub fn superseded(&self) -> u64 {
         self.superseded_in_batch + self.superseded_by_row + self.superseded_by_tombstone + self.superseded_by_truncate

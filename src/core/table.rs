@@ -286,6 +286,49 @@ pub fn fnv1a(bytes: &[u8]) -> u64 {
 /// Values of a row for some columns of its table.
 pub type Row = Vec<Value>;
 
+/// Tables for tests.
+#[cfg(test)]
+pub(crate) mod fixture {
+    use super::*;
+
+    /// A column that may be NULL and has nothing special.
+    pub(crate) fn column(name: &str, kind: ColumnType) -> Column {
+        Column {
+            name: name.to_owned(),
+            kind,
+            native: String::new(),
+            nullable: true,
+            generated: false,
+            has_default: false,
+            wide_equality: None,
+        }
+    }
+
+    /// Whole numbers of 64 bits.
+    pub(crate) const BIGINT: ColumnType = ColumnType::Int { bits: 64, unsigned: false };
+
+    /// A final-state table of such columns, keyed by the first, with hard deletes and tokens in the row.
+    pub(crate) fn table(id: u32, name: &str, columns: &[&str]) -> Table {
+        let shape = TableShape {
+            name: TableName::new(None, name),
+            columns: columns.iter().map(|name| column(name, BIGINT)).collect(),
+            primary_key: vec![columns[0].to_owned()],
+            unique_keys: Vec::new(),
+            has_token: true,
+            has_deleted: false,
+        };
+        Table {
+            id,
+            shape,
+            contract: Contract::FinalState,
+            delete: DeleteMode::Hard,
+            token_storage: TokenStorage::Column,
+            key: vec![0],
+            single_writer: false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -300,44 +300,16 @@ fn repeat<S: AsRef<str>>(row: &[S], rows: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::table::{Column, DeleteMode, TableName, TableShape};
+    use super::super::super::table::{TableName, fixture};
     use super::*;
 
-    fn column(name: &str, kind: ColumnType) -> Column {
-        let native = String::new();
-        Column {
-            name: name.to_owned(),
-            kind,
-            native,
-            nullable: true,
-            generated: false,
-            has_default: false,
-            wide_equality: None,
-        }
-    }
-
     fn table(token_storage: TokenStorage, key: Vec<usize>, has_deleted: bool) -> Table {
-        let int = || ColumnType::Int { bits: 64, unsigned: false };
-        Table {
-            id: 1,
-            shape: TableShape {
-                name: TableName::new(Some("d`b"), "select"),
-                columns: vec![
-                    column("id", int()),
-                    column("values", int()),
-                    column("price", ColumnType::Decimal { limit: Some((12, 2)) }),
-                ],
-                primary_key: vec!["id".to_owned()],
-                unique_keys: Vec::new(),
-                has_token: token_storage == TokenStorage::Column,
-                has_deleted,
-            },
-            contract: Contract::FinalState,
-            delete: DeleteMode::Hard,
-            token_storage,
-            key,
-            single_writer: false,
-        }
+        let mut table = Table { token_storage, key, ..fixture::table(1, "select", &["id", "values"]) };
+        table.shape.name = TableName::new(Some("d`b"), "select");
+        table.shape.columns.push(fixture::column("price", ColumnType::Decimal { limit: Some((12, 2)) }));
+        table.shape.has_token = token_storage == TokenStorage::Column;
+        table.shape.has_deleted = has_deleted;
+        table
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
 use crate::core::record::TopicPartition;
-use crate::core::table::{Column, ColumnType, Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::table::{Table, fixture};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
@@ -171,33 +171,8 @@ impl Store {
 
 /// Table `b` has a column that no event carries, so that what shines through from a former life of a row would be seen by the planner.
 fn table(id: u32, name: &str) -> Arc<Table> {
-    let column = |name: &str| Column {
-        name: name.into(),
-        kind: ColumnType::Int { bits: 64, unsigned: false },
-        native: "bigint".into(),
-        nullable: true,
-        generated: false,
-        has_default: false,
-        wide_equality: None,
-    };
-    let names: &[&str] = if name == "b" { &["id", "v", "extra"] } else { &["id", "v"] };
-    let shape = TableShape {
-        name: TableName::new(None, name),
-        columns: names.iter().map(|name| column(name)).collect(),
-        primary_key: vec!["id".into()],
-        unique_keys: Vec::new(),
-        has_token: true,
-        has_deleted: false,
-    };
-    Arc::new(Table {
-        id,
-        shape,
-        contract: Contract::FinalState,
-        delete: DeleteMode::Hard,
-        token_storage: TokenStorage::Column,
-        key: vec![0],
-        single_writer: false,
-    })
+    let columns: &[&str] = if name == "b" { &["id", "v", "extra"] } else { &["id", "v"] };
+    Arc::new(fixture::table(id, name, columns))
 }
 
 /// The store's answers to a planner; now and then it does not answer.

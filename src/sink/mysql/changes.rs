@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::core::dialect::LADDER;
 use crate::core::dialect::mysql::{MAX_PLACEHOLDERS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert};
+use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert, Verdict};
 use crate::core::table::{Column, Contract, DeleteMode, Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -26,15 +26,6 @@ pub(super) enum Stored {
     NoToken,
     /// A row with the token of its newest change.
     Token(Token),
-}
-
-/// How an event ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Wins,
-    ByRow,
-    ByTombstone,
-    ByTruncate,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -280,16 +271,14 @@ impl<'p> Work<'p> {
 
     /// The counts of the plan's outcome.
     pub(super) fn outcome(&self) -> TableOutcome {
-        let count = |verdict| self.entries.iter().filter(|entry| entry.verdict == verdict).count() as u64;
-        TableOutcome {
-            applied: count(Verdict::Wins),
+        let mut outcome = TableOutcome {
             superseded_in_batch: self.plan.collapsed,
-            superseded_by_row: count(Verdict::ByRow),
-            superseded_by_tombstone: count(Verdict::ByTombstone),
-            superseded_by_truncate: count(Verdict::ByTruncate),
             recheck_deleted: self.recheck_deleted,
             tombstones_delta: self.tombstones_delta,
-        }
+            ..TableOutcome::default()
+        };
+        self.entries.iter().for_each(|entry| outcome.count(entry.verdict));
+        outcome
     }
 }
 

@@ -169,20 +169,12 @@ fn named_column<'s>(message: &str, shape: &'s TableShape) -> Option<&'s str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::table::{Column, ColumnType, TableName};
+    use crate::core::table::{Column, ColumnType, TableName, fixture};
 
     fn shape(column: &str) -> TableShape {
         TableShape {
             name: TableName::new(Some("d"), "t"),
-            columns: vec![Column {
-                name: column.to_owned(),
-                kind: ColumnType::Date,
-                native: "date".to_owned(),
-                nullable: true,
-                generated: false,
-                has_default: false,
-                wide_equality: None,
-            }],
+            columns: vec![Column { native: "date".to_owned(), ..fixture::column(column, ColumnType::Date) }],
             primary_key: Vec::new(),
             unique_keys: Vec::new(),
             has_token: false,

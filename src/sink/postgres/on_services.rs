@@ -140,12 +140,9 @@ fn changes(table: &Arc<Table>, list: &[Change<'_>]) -> Plan {
     let deletes = list.iter().filter(|(_, _, text)| text.is_none());
     let upserts = UpsertGroup { columns: Arc::from([0, 1]), rows: rows.collect() };
     plan(vec![TablePlan {
-        table: Arc::clone(table),
         upserts: if upserts.rows.is_empty() { Vec::new() } else { vec![upserts] },
         deletes: deletes.map(|(key, at, _)| Delete { token: token(*at), key: vec![Value::Int(*key)] }).collect(),
-        truncate: None,
-        collapsed: 0,
-        truncates: 0,
+        ..TablePlan::new(Arc::clone(table))
     }])
 }
 

@@ -19,7 +19,7 @@ use sqlx::sqlite::SqliteArguments;
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
+use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan, Verdict};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -27,7 +27,7 @@ use crate::sink::{Statements, bookkeep};
 
 use super::values::bind;
 use super::{SqliteSession, verdict};
-use verdict::{Judge, Stored, Verdict};
+use verdict::{Judge, Stored};
 
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
@@ -279,13 +279,7 @@ impl<'a> Work<'a> {
     fn decide(&mut self, judge: &Judge) -> Result<(), Failure> {
         for entry in &mut self.entries {
             entry.verdict = judge.judge(&entry.token, entry.row.is_some(), &entry.stored)?;
-            let counter = match entry.verdict {
-                Verdict::Wins => &mut self.outcome.applied,
-                Verdict::ByRow => &mut self.outcome.superseded_by_row,
-                Verdict::ByTombstone => &mut self.outcome.superseded_by_tombstone,
-                Verdict::ByTruncate => &mut self.outcome.superseded_by_truncate,
-            };
-            *counter += 1;
+            self.outcome.count(entry.verdict);
         }
         Ok(())
     }

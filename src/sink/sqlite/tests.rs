@@ -91,12 +91,8 @@ impl Bench {
 
     fn plan(&self, events: &[Event]) -> Plan {
         let mut table = TablePlan {
-            table: Arc::clone(&self.table),
             upserts: vec![UpsertGroup { columns: (0..3).collect(), rows: Vec::new() }],
-            deletes: Vec::new(),
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
+            ..TablePlan::new(Arc::clone(&self.table))
         };
         for event in events {
             let key = |(code, id): &Key| (Value::from(code.as_str()), Value::from(*id));

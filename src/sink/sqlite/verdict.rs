@@ -1,6 +1,7 @@
 //! What becomes of an event, given what is stored for its key.
 
 use crate::core::failure::{Class, Failure};
+use crate::core::plan::Verdict;
 use crate::core::table::TokenStorage;
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -38,19 +39,6 @@ fn token(value: Option<&Value>) -> Result<Option<Token>, Failure> {
             Failure::operator("damaged_token", "a stored token has the wrong length; was it changed by hand?")
         }),
     }
-}
-
-/// What becomes of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is written.
-    Wins,
-    /// It loses to the row.
-    ByRow,
-    /// It loses to a tombstone.
-    ByTombstone,
-    /// It loses to a TRUNCATE.
-    ByTruncate,
 }
 
 /// What decides beside the stored tokens.

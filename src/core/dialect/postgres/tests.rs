@@ -1,15 +1,11 @@
 use super::*;
-use crate::core::table::{Column, ColumnType, TableName, TableShape};
+use crate::core::table::{Column, ColumnType, TableName, TableShape, fixture};
 
 fn table(delete: DeleteMode, storage: TokenStorage) -> Table {
     let column = |name: &str, generated| Column {
-        name: name.to_owned(),
-        kind: ColumnType::Text { max_chars: None },
         native: "text".to_owned(),
-        nullable: true,
         generated,
-        has_default: false,
-        wide_equality: None,
+        ..fixture::column(name, ColumnType::Text { max_chars: None })
     };
     Table {
         id: 7,

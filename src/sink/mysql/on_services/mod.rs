@@ -154,14 +154,7 @@ fn plan_of(table: &Arc<Table>, columns: &[usize], rows: Vec<Upsert>, deletes: Ve
     Plan {
         checkpoint_owner: "test".into(),
         pipeline: "test".into(),
-        tables: vec![TablePlan {
-            table: Arc::clone(table),
-            upserts: groups,
-            deletes,
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
-        }],
+        tables: vec![TablePlan { upserts: groups, deletes, ..TablePlan::new(Arc::clone(table)) }],
         ..Plan::default()
     }
 }

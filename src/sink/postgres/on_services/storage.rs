@@ -68,14 +68,7 @@ async fn a_change_log_holds_every_record_once() {
     let rows = |ids: std::ops::Range<i64>| {
         let upsert = |id| Upsert { token: token(3), values: vec![Value::Int(id), "t".into(), Value::Null] };
         let group = UpsertGroup { columns: Arc::from([0, 1, 2]), rows: ids.map(upsert).collect() };
-        plan(vec![TablePlan {
-            table: Arc::clone(&t),
-            upserts: vec![group],
-            deletes: vec![],
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
-        }])
+        plan(vec![TablePlan { upserts: vec![group], ..TablePlan::new(Arc::clone(&t)) }])
     };
     assert_eq!(counts(apply(&mut s, &rows(0..3)).await), (3, 0, 0, 0, 0));
     assert_eq!(counts(apply(&mut s, &rows(1..5)).await), (2, 2, 0, 0, 0));
@@ -96,26 +89,12 @@ async fn names_and_keys_of_any_kind() {
     };
     let upsert = |at, text| {
         let group = UpsertGroup { columns: Arc::from([0, 1, 2, 3, 4, 5]), rows: vec![row(at, text)] };
-        plan(vec![TablePlan {
-            table: Arc::clone(&t),
-            upserts: vec![group],
-            deletes: vec![],
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
-        }])
+        plan(vec![TablePlan { upserts: vec![group], ..TablePlan::new(Arc::clone(&t)) }])
     };
     let delete = |at| {
         let key = vec![Value::Decimal("1.50".into()), 7.into(), "k".into()];
         let deletes = vec![Delete { token: token(at), key }];
-        plan(vec![TablePlan {
-            table: Arc::clone(&t),
-            upserts: vec![],
-            deletes,
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
-        }])
+        plan(vec![TablePlan { deletes, ..TablePlan::new(Arc::clone(&t)) }])
     };
     assert_eq!(counts(apply(&mut s, &upsert(1, "a")).await), (1, 0, 0, 0, 0), "a value for an identity column");
     assert_eq!(counts(apply(&mut s, &upsert(3, "b")).await), (1, 0, 0, 0, 0));

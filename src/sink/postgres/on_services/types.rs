@@ -51,14 +51,7 @@ async fn every_type_comes_back_as_it_went() {
     let columns: Vec<usize> = (0..t.shape.columns.len()).collect();
     let upserts = rows().into_iter().map(|values| Upsert { token: token(1), values });
     let group = UpsertGroup { columns: columns.into(), rows: upserts.collect() };
-    let table_plan = TablePlan {
-        table: Arc::clone(&t),
-        upserts: vec![group],
-        deletes: vec![],
-        truncate: None,
-        collapsed: 0,
-        truncates: 0,
-    };
+    let table_plan = TablePlan { upserts: vec![group], ..TablePlan::new(Arc::clone(&t)) };
     assert_eq!(apply(&mut s, &plan(vec![table_plan])).await.applied, 3);
     let names = "id, b, i2, i4, f4, f8, n, n2, t, vc, raw, d, tm, tm0, ts, ts3, tz, u, j, jb";
     assert_eq!(s.query(&format!("select {names} from t_types order by id"), &[]).await.expect("rows"), rows());
@@ -141,14 +134,7 @@ async fn what_does_not_fit_is_refused_by_column() {
         rows.push(bad);
         let rows = rows.into_iter().map(|values| Upsert { token: token(1), values }).collect();
         let group = UpsertGroup { columns: Arc::from([0, 1, 2, 3, 4]), rows };
-        plan(vec![TablePlan {
-            table: Arc::clone(&t),
-            upserts: vec![group],
-            deletes: vec![],
-            truncate: None,
-            collapsed: 0,
-            truncates: 0,
-        }])
+        plan(vec![TablePlan { upserts: vec![group], ..TablePlan::new(Arc::clone(&t)) }])
     };
     for (at, column, value, code) in [
         (1, "\"v\"", Value::text("secret"), "22001"),
