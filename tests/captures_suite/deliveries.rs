@@ -5,30 +5,20 @@ use serde_json::Value;
 
 use super::SCENARIOS;
 use super::stage::{Form, From, Stage};
-use crate::support::Dice;
 use crate::support::captures;
 use crate::support::database::{Contents, assert_same};
 use crate::support::program::number;
-
-/// A seed that is printed, or the one of `LASTWORD_TEST_SEED`.
-fn seed() -> u64 {
-    let seed = std::env::var("LASTWORD_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock");
-        now.as_nanos() as u64
-    });
-    println!("LASTWORD_TEST_SEED={seed}");
-    seed
-}
+use crate::support::random::{Random, seed};
 
 /// Newest wins and no resurrection: a worse delivery in small batches leads to the same contents, and the guards against rows
 /// and tombstones had something to decide.
 pub(super) fn survives_a_worse_delivery(dialect: Dialect, from: From) {
-    let mut dice = Dice(seed());
+    let mut random = Random::new(seed());
     let (mut by_row, mut by_tombstone) = (0, 0);
     for connector in ["postgresql", "mariadb"] {
         let stage = Stage::new(connector, Form::Schemas, dialect, &SCENARIOS);
-        let records = captures::shuffled(&stage.records, dice.roll(usize::MAX) as u64);
-        let rows = format!("batch.rows={}", 1 + dice.roll(7));
+        let records = captures::shuffled(&stage.records, random.next());
+        let rows = format!("batch.rows={}", 1 + random.below(7));
         println!("{connector}: {} records, {rows}", records.len());
         let run: Value = stage.program(from, &records).catch_up(&["--set", &rows]);
         stage.assert_expected();

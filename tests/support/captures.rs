@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Dice;
+use super::random::Random;
 
 /// A record as `kcat -J` prints it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -154,16 +154,16 @@ fn unescape(cell: &str) -> Option<String> {
 /// A worse delivery: inside each partition the keys are shuffled against each other and stretches of a key's records come
 /// again; the order of one key's records and the null behind its delete stay as they were. Offsets are given anew.
 pub fn shuffled(records: &[Captured], seed: u64) -> Vec<Captured> {
-    let mut dice = Dice(seed);
+    let mut random = Random::new(seed);
     let mut lines: BTreeMap<(String, i32, Option<String>), Vec<Captured>> = BTreeMap::new();
     for record in records {
         lines.entry((record.topic.clone(), record.partition, record.key.clone())).or_default().push(record.clone());
     }
-    let mut lines: Vec<VecDeque<Captured>> = lines.into_values().map(|line| repeat(line, &mut dice)).collect();
+    let mut lines: Vec<VecDeque<Captured>> = lines.into_values().map(|line| repeat(line, &mut random)).collect();
     let mut next: BTreeMap<(String, i32), i64> = BTreeMap::new();
     let mut shuffled = Vec::new();
     while !lines.is_empty() {
-        let at = dice.roll(lines.len());
+        let at = random.below(lines.len() as u64) as usize;
         let line = &mut lines[at];
         // A null that stands behind its delete is delivered right behind it: Kafka keeps the order of a partition.
         let mut taken = line.pop_front();
@@ -182,10 +182,10 @@ pub fn shuffled(records: &[Captured], seed: u64) -> Vec<Captured> {
 }
 
 /// A stretch of a key's records, up to its end, comes again (a connector that was restarted).
-fn repeat(mut line: Vec<Captured>, dice: &mut Dice) -> VecDeque<Captured> {
+fn repeat(mut line: Vec<Captured>, random: &mut Random) -> VecDeque<Captured> {
     let starts: Vec<usize> = (0..line.len()).filter(|at| line[*at].payload.is_some()).collect();
-    if dice.roll(2) == 0 && !starts.is_empty() {
-        let from = starts[dice.roll(starts.len())];
+    if random.below(2) == 0 && !starts.is_empty() {
+        let from = starts[random.below(starts.len() as u64) as usize];
         line.extend(line[from..].to_vec());
     }
     line.into()

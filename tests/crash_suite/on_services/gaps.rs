@@ -8,7 +8,8 @@ use rdkafka::producer::Producer;
 
 use super::super::kafka::Topic;
 use super::super::support::{Services, World};
-use super::super::traffic::{Form, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::seed;
 
 const SHAPE: Shape = Shape { partitions: 2, keys: 200, form: Form::Schemas };
 const CAUGHT_UP: &[&str] = &["run", "--until-caught-up"];

@@ -5,7 +5,8 @@ use std::time::Duration;
 use lastword::core::dialect::Dialect;
 
 use super::super::support::{Services, World};
-use super::super::traffic::{Form, Random, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::{Random, seed};
 
 const KILLS: usize = 10;
 

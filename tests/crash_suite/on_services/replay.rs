@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use lastword::core::dialect::Dialect;
 
 use super::super::support::{PATIENCE, Services, World};
-use super::super::traffic::{Form, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::seed;
 
 const SHAPE: Shape = Shape { partitions: 4, keys: 800, form: Form::Schemas };
 

@@ -9,7 +9,8 @@ use lastword::core::dialect::Dialect;
 use super::super::kafka::{Topic, Writer};
 use super::super::process::Process;
 use super::super::support::{PATIENCE, Services, World};
-use super::super::traffic::{Form, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::seed;
 
 /// An instance of `tests/services` on ports of its own; removed when it is dropped.
 struct Private {

@@ -7,7 +7,8 @@ use lastword::sink::Statements;
 
 use super::super::process::Process;
 use super::super::support::{PATIENCE, Services, World};
-use super::super::traffic::{Form, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::seed;
 
 const SHAPE: Shape = Shape { partitions: 4, keys: 500, form: Form::Schemas };
 

@@ -6,7 +6,8 @@ use lastword::core::dialect::Dialect;
 
 use super::super::proxy::{Cut, Proxy};
 use super::super::support::{Services, World};
-use super::super::traffic::{Form, Shape, Traffic, seed};
+use super::super::traffic::{Form, Shape, Traffic};
+use crate::support::random::seed;
 
 /// Returns how many outcomes had landed and how many had not.
 async fn cut(kinds: &'static [Cut], most: usize) -> (u64, u64) {
