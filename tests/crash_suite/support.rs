@@ -12,6 +12,8 @@ use lastword::core::value::Value;
 use lastword::sink::{Session, Sink, Statements};
 use tempfile::TempDir;
 
+use crate::support::{service, unique};
+
 use super::kafka::Topic;
 use super::process::{Ended, Process};
 use super::traffic::{Form, Row, Rows};
@@ -27,15 +29,10 @@ pub struct Services {
 impl Services {
     /// The ones that all tests share.
     pub fn shared() -> Self {
-        let variable = |name: &str| {
-            std::env::var(name).unwrap_or_else(|_| {
-                panic!("{name} is not set; run tests/run, or `tests/services start` and eval its env")
-            })
-        };
         Self {
-            kafka: variable("LASTWORD_TEST_KAFKA"),
-            postgres: variable("LASTWORD_TEST_POSTGRES"),
-            mariadb: variable("LASTWORD_TEST_MARIADB"),
+            kafka: service("LASTWORD_TEST_KAFKA"),
+            postgres: service("LASTWORD_TEST_POSTGRES"),
+            mariadb: service("LASTWORD_TEST_MARIADB"),
         }
     }
 }
@@ -69,10 +66,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 impl World {
     /// A new database on one of the servers; SQLite in a file of its own.
     pub async fn new(services: &Services, dialect: Dialect, name: &str) -> Self {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_micros();
-        let pipeline = format!("crash_{name}_{now}_{number}");
+        let pipeline = unique(&format!("crash_{name}_"));
         let dir = TempDir::new().expect("a folder");
         let admin = match dialect {
             Dialect::Postgres => &services.postgres,
