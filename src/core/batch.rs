@@ -322,7 +322,8 @@ pub fn order_values<'v>(values: &'v [Value], columns: &[usize]) -> Vec<&'v Value
 mod tests {
     use super::super::decode::PlainRules;
     use super::super::event::{RowSchema, SourcePosition};
-    use super::super::order::{Ledger, OrderPolicy, token};
+    use super::super::ledger::Ledger;
+    use super::super::order::{OrderPolicy, token};
     use super::super::record::Headers;
     use super::super::table::fixture;
     use super::super::wire::{Field, WireType};

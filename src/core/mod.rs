@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod event;
 pub mod failure;
 pub mod lane;
+pub mod ledger;
 pub mod mapping;
 pub mod order;
 pub mod pgcopy;

@@ -23,27 +23,12 @@
 //! All rows of a binlog event have one `pos`, and one event may delete and make the same key: `update t set id = id + 1 order
 //! by id desc` is d(2), c(3), d(1), c(2) (capture `key_swap`). In MariaDB the row's number in its event tells them apart. In MySQL it
 //! starts again inside compressed transactions; there the offset decides, because a key's changes lie in one partition.
-//!
-//! # Source epochs
-//!
-//! Positions start again when a source is restored or fails over. Epochs are not opened yet (all tokens carry epoch 1):
-//! a GTID marker that changes within a partition is refused by [`Ledger::observe`], never compared.
 
-use std::sync::Arc;
-
-use super::event::{Rejection, SourcePosition};
-use super::plan::LedgerEntry;
+use super::event::SourcePosition;
+use super::ledger::{FIRST_EPOCH, Ledger};
 use super::record::TopicPartition;
-use super::table::fnv1a;
 use super::token::{Phase, Token, TokenWriter};
 use super::value::Value;
-
-/// The only source epoch so far.
-const SOURCE_EPOCH: u32 = 1;
-/// Ledger kind: a snapshot row without `sequence[0]` showed this LSN.
-pub const SNAPSHOT_LSN: &str = "snapshot_lsn";
-/// Ledger kind: hash of the GTID marker (uuid or domain) that the partition's stream has; `binlog` where there is none.
-pub const GTID_MARKER: &str = "gtid_marker";
 
 /// What orders the changes of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,85 +39,6 @@ pub enum OrderPolicy {
     Columns(Vec<usize>),
     /// The Kafka offset, as named fallback.
     Offset,
-}
-
-/// Facts about one partition that tokens rest on, found in its own log.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    /// (first offset, LSN), ascending in both.
-    snapshots: Vec<(i64, u64)>,
-    /// (first offset, hash of the marker).
-    marker: Option<(i64, u64)>,
-}
-
-impl Ledger {
-    /// The facts that are stored about a partition of one incarnation of its topic.
-    pub fn load<'a>(
-        entries: impl IntoIterator<Item = &'a LedgerEntry>,
-        at: &TopicPartition,
-        incarnation: &str,
-    ) -> Self {
-        let mut ledger = Self::default();
-        for entry in entries.into_iter().filter(|entry| entry.at == *at && *entry.incarnation == *incarnation) {
-            match entry.kind {
-                SNAPSHOT_LSN => ledger.add_snapshot(entry.offset, entry.value),
-                GTID_MARKER => ledger.marker = Some((entry.offset, entry.value)),
-                _ => {}
-            }
-        }
-        ledger
-    }
-
-    fn add_snapshot(&mut self, offset: i64, lsn: u64) {
-        self.snapshots.push((offset, lsn));
-        self.snapshots.sort_unstable();
-    }
-
-    /// Greatest snapshot LSN that was shown at or before an offset.
-    fn floor(&self, offset: i64) -> u64 {
-        self.snapshots.iter().filter(|(first, _)| *first <= offset).map(|(_, lsn)| *lsn).max().unwrap_or(0)
-    }
-
-    /// Takes note of what an event shows; a new fact is returned to be stored with the batch. Refuses a stream whose GTID
-    /// marker is another than before in this partition.
-    pub fn observe(
-        &mut self,
-        at: &TopicPartition,
-        incarnation: &Arc<str>,
-        offset: i64,
-        position: &SourcePosition,
-    ) -> Result<Option<LedgerEntry>, Rejection> {
-        let entry =
-            |kind, value| LedgerEntry { at: at.clone(), incarnation: Arc::clone(incarnation), offset, kind, value };
-        match position {
-            SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } if self.floor(offset) < *lsn => {
-                self.add_snapshot(offset, *lsn);
-                Ok(Some(entry(SNAPSHOT_LSN, *lsn)))
-            }
-            SourcePosition::Binlog { gtid, phase: Phase::Stream, .. } => {
-                let marker = gtid.as_ref().map_or("binlog", |gtid| gtid.marker.as_str());
-                let hash = fnv1a(marker.as_bytes()) >> 1;
-                match self.marker {
-                    Some((_, known)) if known == hash => Ok(None),
-                    Some(_) => Err(Rejection::table(
-                        "source_epoch",
-                        "the GTID domain or server uuid is another than before in this partition (failover or a new source); its positions cannot be compared with the stored ones, and opening a new source epoch is not supported by this version",
-                    )),
-                    None => {
-                        self.marker = Some((offset, hash));
-                        Ok(Some(entry(GTID_MARKER, hash)))
-                    }
-                }
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// Forgets what was found at or behind an offset: the batch that would have stored it was dropped.
-    pub fn forget_from(&mut self, offset: i64) {
-        self.snapshots.retain(|(first, _)| *first < offset);
-        self.marker = self.marker.filter(|(first, _)| *first < offset);
-    }
 }
 
 /// What a position is compared within; ids are handed out for these texts by the destination and never change.
@@ -161,10 +67,11 @@ pub fn token(
     at: &TopicPartition,
     offset: i64,
 ) -> Option<Token> {
-    let writer = TokenWriter::new(scope, SOURCE_EPOCH);
     if *policy == OrderPolicy::Offset {
+        let writer = TokenWriter::new(scope, FIRST_EPOCH);
         return Some(writer.number(offset as u64).phase(Phase::Stream).finish());
     }
+    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
     let token = match position {
         SourcePosition::Postgres { commit, lsn, phase } => {
             let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
@@ -195,7 +102,7 @@ const ORDER_PREFIX: usize = 7;
 
 /// The token of an upsert that is ordered by columns; `None` if a value is NULL or of a type without an order of 8 bytes.
 pub fn column_token(scope: u16, values: &[&Value], at: &TopicPartition, offset: i64) -> Option<Token> {
-    let mut writer = TokenWriter::new(scope, SOURCE_EPOCH);
+    let mut writer = TokenWriter::new(scope, FIRST_EPOCH);
     for value in values {
         writer = writer.number(ordered(value)?);
     }
@@ -205,7 +112,7 @@ pub fn column_token(scope: u16, values: &[&Value], at: &TopicPartition, offset: 
 /// The token of a delete under `order_by`: it carries no value of its own, so it takes the stored one's and wins over it by
 /// its Kafka position. Without a stored one the order values are zero.
 pub fn delete_token(scope: u16, stored: Option<&Token>, columns: usize, at: &TopicPartition, offset: i64) -> Token {
-    let mut writer = TokenWriter::new(scope, SOURCE_EPOCH);
+    let mut writer = TokenWriter::new(scope, FIRST_EPOCH);
     let order = ORDER_PREFIX..ORDER_PREFIX + columns * ORDER_VALUE_BYTES;
     match stored.and_then(|token| token.as_bytes().get(order)) {
         Some(values) => writer = writer.bytes(values),
@@ -233,6 +140,9 @@ fn ordered(value: &Value) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::ledger::SNAPSHOT_LSN;
     use super::*;
 
     fn at() -> TopicPartition {
@@ -315,21 +225,6 @@ mod tests {
         }
     }
 
-    /// A topic that was made anew has offsets and a history of its own.
-    #[test]
-    fn facts_of_another_incarnation_do_not_count() {
-        let fact = |incarnation: &str, value| LedgerEntry {
-            at: at(),
-            incarnation: incarnation.into(),
-            offset: 0,
-            kind: SNAPSHOT_LSN,
-            value,
-        };
-        let entries = [fact("old", 900), fact("new", 100)];
-        assert_eq!(Ledger::load(&entries, &at(), "new").floor(5), 100);
-        assert_eq!(Ledger::load(&entries, &TopicPartition::new("t", 1), "new").floor(5), 0);
-    }
-
     #[test]
     fn rows_of_one_event_are_ordered() {
         let token = |pos, row| {
@@ -338,22 +233,6 @@ mod tests {
             token(&OrderPolicy::Source, 1, &position, &Ledger::default(), &at(), 0).expect("token")
         };
         assert!(token(4, 1) < token(4, 2) && token(4, 2) < token(5, 0));
-    }
-
-    #[test]
-    fn another_gtid_marker_is_refused_not_compared() {
-        let mut ledger = Ledger::default();
-        let position = |marker: &str| SourcePosition::Binlog {
-            gtid: Some(crate::core::event::Gtid { marker: marker.into(), number: 1 }),
-            file: 1,
-            pos: 4,
-            row: Some(0),
-            phase: Phase::Stream,
-        };
-        let incarnation = Arc::from("-");
-        assert!(ledger.observe(&at(), &incarnation, 0, &position("0")).expect("first").is_some());
-        assert!(ledger.observe(&at(), &incarnation, 1, &position("0")).expect("same").is_none());
-        assert_eq!(ledger.observe(&at(), &incarnation, 2, &position("1")).expect_err("other").reason, "source_epoch");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::core::failure::Failure;
-use crate::core::order::{GTID_MARKER, SNAPSHOT_LSN};
+use crate::core::ledger::{GTID_MARKER, SNAPSHOT_LSN};
 use crate::core::plan::LedgerEntry;
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;

@@ -20,8 +20,9 @@ pub struct StoreInfo {
     pub found: Option<i64>,
 }
 
-fn migrations() -> [&'static sql::Statement; STORE_FORMAT as usize] {
-    [&*sql::STORE_001]
+/// The files of each format, by its number less one.
+fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
+    [vec![&*sql::STORE_001]]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others
@@ -70,13 +71,14 @@ async fn migrate_under_named_lock<S: Statements>(session: &mut S) -> Result<Stor
 }
 
 async fn run_missing<S: Statements>(session: &mut S) -> Result<StoreInfo, Failure> {
+    let dialect = session.dialect();
     // Read again under the lock: whoever held it may have done the work.
     let found = check_version(session).await?;
-    for (migration, number) in migrations().iter().zip(1..) {
+    for (files, number) in migrations().iter().zip(1..) {
         if found.unwrap_or(0) >= number {
             continue;
         }
-        for statement in sql::split(migration.of(session.dialect())) {
+        for statement in files.iter().flat_map(|file| sql::split(file.of(dialect))) {
             let ran = session.execute(statement, &[]).await;
             ran.map_err(|failure| failure.context(format!("migrating lastword's store to format {number}")))?;
         }

@@ -252,7 +252,7 @@ pub(super) async fn ledger_rows_never_change(database: &Database) {
         commit_plan(&mut session, &plan).await.expect("ledger");
     }
     // Every kind that is written is read again: a pipeline that cannot read its ledger cannot start.
-    let marker = LedgerEntry { kind: crate::core::order::GTID_MARKER, ..fact(9) };
+    let marker = LedgerEntry { kind: crate::core::ledger::GTID_MARKER, ..fact(9) };
     commit_plan(&mut session, &Plan { ledger: vec![marker.clone()], ..Plan::default() }).await.expect("ledger");
     let facts = ledger(&mut session, &[at("t", 0), at("u", 1)]).await.expect("ledger");
     assert_eq!(facts.len(), 2);
