@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::core::failure::Failure;
+use crate::core::reason::reason;
 use crate::runtime::retry::{Retried, retry as retry_one};
 use crate::server::report::{printable, table};
 use crate::sink::Session;
@@ -27,6 +28,8 @@ struct Entry {
     table: Option<String>,
     reason: String,
     detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
     state: &'static str,
     tries: i64,
     first_at: String,
@@ -41,6 +44,7 @@ impl From<QuarantineEntry> for Entry {
             partition: entry.at.partition,
             offset: entry.offset,
             table: entry.table,
+            remedy: reason(&entry.reason).map(|reason| reason.remedy),
             reason: entry.reason,
             detail: entry.detail,
             state: entry.state.as_str(),
@@ -73,7 +77,7 @@ async fn list(context: &Context, filter: &QuarantineFilter) -> Result<Exit, Comm
     let entries: Vec<Entry> = bookkeep::quarantine_list(&mut session, &config.pipeline, &wanted, reads)
         .await?
         .into_iter()
-        .filter(|entry| filter.reason.as_ref().is_none_or(|reason| *reason == entry.reason))
+        .filter(|entry| filter.reason.as_ref().is_none_or(|wanted| *wanted == entry.reason))
         .take(filter.limit as usize)
         .map(Entry::from)
         .collect();
@@ -156,6 +160,9 @@ async fn show(context: &Context, id: i64) -> Result<Exit, CommandError> {
             entry.reason,
             printable(&entry.detail)
         );
+        if let Some(remedy) = entry.remedy {
+            page.push_str(&format!("remedy  {remedy}\n"));
+        }
         for (name, value) in &shown.headers {
             page.push_str(&format!("header  {} = {}\n", printable(name), content(value)));
         }
@@ -176,7 +183,7 @@ async fn selected(session: &mut Session, pipeline: &str, selection: &QuarantineS
     let filter = Stored { topic: selection.topic.clone(), table: None, state: Some(QuarantineState::New) };
     let open = bookkeep::quarantine_list(session, pipeline, &filter, ALL).await?;
     let wanted =
-        open.into_iter().filter(|entry| selection.reason.as_ref().is_none_or(|reason| *reason == entry.reason));
+        open.into_iter().filter(|entry| selection.reason.as_ref().is_none_or(|wanted| *wanted == entry.reason));
     Ok(wanted.map(|entry| entry.id).collect())
 }
 

@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod order;
 pub mod pgcopy;
 pub mod plan;
+pub mod reason;
 pub mod record;
 pub mod table;
 pub mod text;
