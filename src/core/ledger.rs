@@ -5,6 +5,7 @@
 //! Positions start again when a source is restored or fails over. Epochs are not opened yet (all tokens carry epoch 1):
 //! a GTID marker that changes within a partition is refused by [`Ledger::observe`], never compared.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::event::{Rejection, SourcePosition};
@@ -20,6 +21,10 @@ pub const SNAPSHOT_LSN: &str = "snapshot_lsn";
 /// Ledger kind: hash of the GTID marker (uuid or domain) that the partition's stream has; `binlog` where there is none.
 pub const GTID_MARKER: &str = "gtid_marker";
 
+/// Ledger kind: the null value at the offset had lost its delete event and deleted the row of its key, whose hash is the value.
+/// What lies before it is dead: a replay must not bring it back.
+pub const NULL_DELETE: &str = "null_delete";
+
 /// Facts about one partition that tokens rest on, found in its own log.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -27,6 +32,14 @@ pub struct Ledger {
     snapshots: Vec<(i64, u64)>,
     /// (first offset, hash of the marker).
     marker: Option<(i64, u64)>,
+    /// By the hash of a record key, the offset of the last null value that deleted its row.
+    nulls: HashMap<u64, i64>,
+    /// Null values that did.
+    null_count: u64,
+}
+
+fn key_hash(key: &[u8]) -> u64 {
+    fnv1a(key) >> 1
 }
 
 impl Ledger {
@@ -40,6 +53,7 @@ impl Ledger {
         for entry in entries.into_iter().filter(|entry| entry.at == *at && *entry.incarnation == *incarnation) {
             match entry.kind {
                 SNAPSHOT_LSN => ledger.add_snapshot(entry.offset, entry.value),
+                NULL_DELETE => ledger.add_null(entry.offset, entry.value),
                 GTID_MARKER => ledger.marker = Some((entry.offset, entry.value)),
                 _ => {}
             }
@@ -50,6 +64,38 @@ impl Ledger {
     fn add_snapshot(&mut self, offset: i64, lsn: u64) {
         self.snapshots.push((offset, lsn));
         self.snapshots.sort_unstable();
+    }
+
+    fn add_null(&mut self, offset: i64, hash: u64) {
+        let last = self.nulls.entry(hash).or_insert(offset);
+        *last = offset.max(*last);
+        self.null_count += 1;
+    }
+
+    /// Takes note of a null value that deletes the row of its record key; the fact is to be stored with the batch.
+    pub fn null_deletes(
+        &mut self,
+        at: &TopicPartition,
+        incarnation: &Arc<str>,
+        offset: i64,
+        record_key: &[u8],
+    ) -> LedgerEntry {
+        let value = key_hash(record_key);
+        self.add_null(offset, value);
+        LedgerEntry { at: at.clone(), incarnation: Arc::clone(incarnation), offset, kind: NULL_DELETE, value }
+    }
+
+    /// Offset of the last null value that deleted the row of a record key.
+    pub fn null_of(&self, record_key: &[u8]) -> Option<i64> {
+        if self.nulls.is_empty() {
+            return None;
+        }
+        self.nulls.get(&key_hash(record_key)).copied()
+    }
+
+    /// Null values that are known to have deleted rows.
+    pub fn null_count(&self) -> u64 {
+        self.null_count
     }
 
     /// Greatest snapshot LSN that was shown at or before an offset.
@@ -100,6 +146,9 @@ impl Ledger {
     /// Forgets what was found at or behind an offset: the batch that would have stored it was dropped.
     pub fn forget_from(&mut self, offset: i64) {
         self.snapshots.retain(|(first, _)| *first < offset);
+        let known = self.nulls.len();
+        self.nulls.retain(|_, last| *last < offset);
+        self.null_count = self.null_count.saturating_sub((known - self.nulls.len()) as u64);
         self.marker = self.marker.filter(|(first, _)| *first < offset);
     }
 }

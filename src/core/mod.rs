@@ -13,6 +13,7 @@ pub mod lane;
 pub mod ledger;
 pub mod mapping;
 pub mod order;
+pub mod parking;
 pub mod pgcopy;
 pub mod plan;
 pub mod reason;

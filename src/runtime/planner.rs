@@ -24,6 +24,7 @@ use crate::core::value::Value;
 use crate::sink::Session;
 
 use super::lookup::{Live, Lookup, Scopes};
+use super::nulls::orphan_null;
 use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
@@ -42,7 +43,7 @@ pub struct Planned {
 }
 
 /// What a pushed record asks for.
-enum Step {
+pub(super) enum Step {
     Next,
     /// End the plan before this record.
     Cut,
@@ -64,16 +65,16 @@ type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
-    decoders: HashMap<Arc<str>, TopicDecoder>,
-    ledgers: HashMap<TopicPartition, Ledger>,
+    pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
+    pub(super) ledgers: HashMap<TopicPartition, Ledger>,
     mappings: Cache<MappingKey, Resolved>,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
-    last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
-    checkpoint_owner: Arc<str>,
+    pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    pub(super) checkpoint_owner: Arc<str>,
     repair: bool,
 }
 
@@ -131,6 +132,9 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
             builder.partition(at, owned.fence, owned.next, owned.open_delete.clone());
+            if self.is_replay() {
+                builder.nulls(at, self.ledgers.get(at).map_or(0, Ledger::null_count));
+            }
         }
         let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
         let mut used = segment.records.len();
@@ -145,6 +149,9 @@ impl Planner {
                     OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
                 }
                 continue;
+            }
+            if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
+                self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
             let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
                 Ok(step) => step,
@@ -185,6 +192,9 @@ impl Planner {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
+        if record.value.is_none() {
+            return Ok(Err(orphan_null("what lies behind it was applied since")));
+        }
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
@@ -242,49 +252,12 @@ impl Planner {
                 builder.control(record);
                 Ok(Ok(Step::Next))
             }
-            Decoded::Null => self.null(builder, record, lookup).await,
+            Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
                 let reading = Reading { record, value: &value, incarnation };
                 self.change(builder, &reading, event, lookup).await
             }
         }
-    }
-
-    /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
-    /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
-    async fn null<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        if builder.is_shadow(record) || self.has_no_row(builder, record, lookup).await? {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        }
-        Ok(Err(Rejection::new(
-            "orphan_null",
-            "a null value without the delete event that belongs before it (compacted away?), for a key that has a row; ordering it is not supported yet",
-        )))
-    }
-
-    /// Whether the key of a null value is known to have no row.
-    async fn has_no_row<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let Some(key) = &record.key else { return Ok(false) };
-        let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
-        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
-        let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(false) };
-        let Some(values) = mapping.key_values(&row, key) else { return Ok(false) };
-        let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>());
-        if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
-            return Ok(false);
-        }
-        Ok(!lookup.row_exists(&mapping.table, &values).await?)
     }
 
     async fn change<L: Lookup>(
@@ -321,7 +294,7 @@ impl Planner {
         }
     }
 
-    async fn resolve<L: Lookup>(
+    pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
         event: &RawEvent<'_>,
@@ -364,6 +337,11 @@ impl Planner {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
+        let outlived = self.ledgers.get(&record.at).and_then(|ledger| ledger.null_of(key_bytes));
+        if outlived.is_some_and(|null| record.offset < null) {
+            builder.outlived(record, &mapping.table, event.op);
+            return Ok(Ok(Step::Next));
+        }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),

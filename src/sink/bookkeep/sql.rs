@@ -133,6 +133,7 @@ statements! {
     CHECKPOINT_FENCE = "checkpoint_fence" shared;
     CHECKPOINT_SET = "checkpoint_set" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;
     SCOPE_LAST = "scope_last" shared;
