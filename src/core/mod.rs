@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod decimal;
 pub mod decode;
 pub mod dialect;
+pub mod epoch;
 pub mod event;
 pub mod failure;
 pub mod lane;

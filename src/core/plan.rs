@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::Top;
 use super::record::{Headers, TopicPartition};
 use super::table::{Row, Table};
 use super::token::Token;
@@ -52,6 +53,8 @@ pub struct Advance {
     pub source_time_ms: Option<i64>,
     /// Bytes of the key of the last record if that was a delete event whose null record may follow, else `None`.
     pub open_delete: Option<Bytes>,
+    /// The greatest that its stream has shown, as it is to be stored.
+    pub top: Top,
 }
 
 /// How the records of a partition were settled; together they are all records of the range. Whether a change was applied
@@ -178,7 +181,7 @@ pub struct LedgerEntry {
     pub incarnation: Arc<str>,
     /// Offset of the record that shows it; it holds for that record and all after it.
     pub offset: i64,
-    /// Kind of the fact; `snapshot_lsn` is the only one so far.
+    /// Kind of the fact.
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
