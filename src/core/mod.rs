@@ -22,4 +22,5 @@ pub mod table;
 pub mod text;
 pub mod token;
 pub mod value;
+pub mod verdict;
 pub mod wire;

@@ -14,6 +14,7 @@ use super::record::{Headers, TopicPartition};
 use super::table::{Row, Table};
 use super::token::Token;
 use super::value::Value;
+use super::verdict::Verdict;
 
 /// Everything that one transaction does.
 #[derive(Clone, Debug, Default)]
@@ -185,19 +186,6 @@ pub struct LedgerEntry {
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
-}
-
-/// What becomes of a change, given what is stored for its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is written.
-    Wins,
-    /// It loses to the row.
-    ByRow,
-    /// It loses to a tombstone.
-    ByTombstone,
-    /// It loses to a TRUNCATE.
-    ByTruncate,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.
