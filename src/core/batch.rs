@@ -10,8 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping};
-use super::plan::{Advance, Delete, LedgerEntry, Orphan, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
+use super::plan::{
+    Advance, Delete, KnownNulls, LedgerEntry, Orphan, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup,
+};
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Table};
 use super::token::Token;
@@ -77,6 +80,7 @@ impl BatchBuilder {
             counts: Default::default(),
             source_time_ms: None,
             open_delete,
+            top: Top::default(),
         });
     }
 
@@ -170,8 +174,8 @@ impl BatchBuilder {
     }
 
     /// How many orphans are known of a partition, for a replay.
-    pub fn nulls(&mut self, at: &TopicPartition, known: u64) {
-        self.plan.nulls.push((at.clone(), known));
+    pub fn nulls(&mut self, known: KnownNulls) {
+        self.plan.nulls.push(known);
     }
 
     /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::Top;
 use super::record::{Headers, TopicPartition};
 use super::table::{Row, Table};
 use super::token::Token;
@@ -32,11 +33,21 @@ pub struct Plan {
     pub ledger: Vec<LedgerEntry>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
-    /// Of a replay: how many null values without their delete are known for each partition ([`super::ledger::NULL_DELETE`]). If
-    /// there are more when it ends, it must be made again.
-    pub nulls: Vec<(TopicPartition, u64)>,
+    /// Of a replay: if there are more when it ends, it must be made again.
+    pub nulls: Vec<KnownNulls>,
     /// Rewrite rows whose token is equal (`replay --repair`).
     pub repair: bool,
+}
+
+/// How many null values of a partition are known to have deleted rows ([`super::nulls::NULL_DELETE`]).
+#[derive(Clone, Debug)]
+pub struct KnownNulls {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Incarnation of its topic.
+    pub incarnation: Arc<str>,
+    /// Their number.
+    pub count: u64,
 }
 
 /// A checkpoint moves from exactly `from` to `next`, under exactly `fence`.
@@ -56,6 +67,8 @@ pub struct Advance {
     pub source_time_ms: Option<i64>,
     /// Bytes of the key of the last record if that was a delete event whose null record may follow, else `None`.
     pub open_delete: Option<Bytes>,
+    /// The greatest that its stream has shown, as it is to be stored.
+    pub top: Top,
 }
 
 /// How the records of a partition were settled; together they are all records of the range. Whether a change was applied
@@ -205,7 +218,7 @@ pub struct LedgerEntry {
     pub incarnation: Arc<str>,
     /// Offset of the record that shows it; it holds for that record and all after it.
     pub offset: i64,
-    /// Kind of the fact; `snapshot_lsn` is the only one so far.
+    /// Kind of the fact.
     pub kind: &'static str,
     /// The fact.
     pub value: u64,

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::core::epoch::{EpochQuestion, EpochRow};
+use crate::core::event::Rejection;
 use crate::core::failure::Failure;
 use crate::core::table::Table;
 use crate::core::token::Token;
@@ -29,6 +31,12 @@ pub trait Lookup: Send {
         table: &Table,
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
+
+    /// A row of a source epoch for a partition, found or made, under the destination's lock.
+    fn epoch(
+        &mut self,
+        question: EpochQuestion,
+    ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
 
     /// The live row of a key, if it has one.
     fn live_row(
@@ -57,6 +65,10 @@ impl Lookup for Live<'_> {
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
+    }
+
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        bookkeep::epoch(self.session, &question).await
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

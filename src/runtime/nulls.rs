@@ -54,11 +54,6 @@ struct Key {
 }
 
 impl Planner {
-    /// Plans for a replay, not for the live checkpoints.
-    pub(super) fn is_replay(&self) -> bool {
-        *self.checkpoint_owner != *self.config.pipeline
-    }
-
     pub(super) async fn null<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
@@ -68,10 +63,10 @@ impl Planner {
     ) -> Result<Result<Step, Rejection>, Failure> {
         let decided = || {
             let key = record.key.as_ref()?;
-            let last = self.ledgers.get(&record.at)?.null_of(key)?;
+            let last = self.nulls.get(&record.at)?.of(key)?;
             (record.offset <= last).then_some(())
         };
-        if builder.is_shadow(record) || self.is_replay() || decided().is_some() {
+        if builder.is_shadow(record) || self.follows || decided().is_some() {
             builder.control(record);
             return Ok(Ok(Step::Next));
         }
@@ -111,8 +106,8 @@ impl Planner {
         match pushed {
             Pushed::Taken => {
                 if let Some(key) = &record.key {
-                    let ledger = self.ledgers.entry(record.at.clone()).or_default();
-                    builder.ledger(ledger.null_deletes(&record.at, incarnation, record.offset, key));
+                    let nulls = self.nulls.entry(record.at.clone()).or_default();
+                    builder.ledger(nulls.deletes(&record.at, incarnation, record.offset, key));
                 }
                 Ok(Step::Next)
             }

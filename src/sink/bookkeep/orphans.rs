@@ -5,7 +5,7 @@
 
 use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
-use crate::core::ledger::NULL_DELETE;
+use crate::core::nulls::NULL_DELETE;
 use crate::core::plan::{Orphan, Plan, TableOutcome, TablePlan};
 use crate::core::table::{ColumnType, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::value::Value;
@@ -171,11 +171,13 @@ fn values(orphan: &Orphan, params: &[Param]) -> Vec<Value> {
 /// A replay leaves out what lies before a null value that the live pass took for a delete. At its end, so that every row that it
 /// wrote is locked, it makes sure that the live pass found no other one meanwhile.
 pub(super) async fn check_nulls<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), Failure> {
-    for (at, known) in &plan.nulls {
-        let params = [Value::from(&*at.topic), at.partition.into(), NULL_DELETE.into()];
+    for known in &plan.nulls {
+        let at = &known.at;
+        let params =
+            [Value::from(&*at.topic), Value::from(&*known.incarnation), at.partition.into(), NULL_DELETE.into()];
         let rows = session.query(sql::LEDGER_COUNT.of(session.dialect()), &params).await?;
         let found = rows.into_iter().next().map_or(Ok(0), |row| Cells::new(row).count())?;
-        if found != *known {
+        if found != known.count {
             return Err(taken_back(vec![at.clone()], "a delete was found while its partition was replayed"));
         }
     }
