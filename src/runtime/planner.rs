@@ -2,7 +2,7 @@
 
 mod epochs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -82,6 +82,8 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Topics with rows of several tables.
+    pub(super) mixed: HashSet<Arc<str>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -110,6 +112,7 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            mixed: HashSet::new(),
             checkpoint_owner,
             repair,
             follows,
@@ -367,7 +370,7 @@ impl Planner {
             Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
-                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                    self.met(&record.at.topic, Arc::clone(&mapping));
                 }
                 self.row(builder, reading, &event, &mapping, lookup).await?
             }

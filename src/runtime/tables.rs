@@ -20,6 +20,7 @@ use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
 /// Between two looks for a table that another process may be altering.
@@ -160,13 +161,24 @@ impl Tables {
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
+            self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        self.note(session, met).await?;
         known.insert(name, table);
         Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    /// Takes note of what the topic's keys belong to.
+    async fn note(&self, session: &mut Session, met: Met<'_>) -> Result<(), Failure> {
+        if !self.may_change || met.row.is_none() {
+            return Ok(());
+        }
+        let source = TopicSource { table: met.source.clone(), by_source: *met.position != SourcePosition::None };
+        bookkeep::add_topic(session, met.topic, &source).await
     }
 
     fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {

@@ -21,7 +21,7 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
 use crate::runtime::tables::{Met, Refused, Resolved};
-use crate::sink::bookkeep::LiveRow;
+use crate::sink::bookkeep::{LiveRow, TopicSource};
 
 use super::history::{BAD, Random};
 
@@ -53,6 +53,7 @@ pub struct Store {
     pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
+    sources: HashMap<String, TopicSource>,
     scopes: HashMap<String, u16>,
     tables: HashMap<String, Arc<Table>>,
 }
@@ -243,6 +244,9 @@ impl Lookup for Answers<'_> {
         if met.op == crate::core::event::Op::Truncate {
             return Ok(Resolved::Whole(Some(table)));
         }
+        let by_source = *met.position != crate::core::event::SourcePosition::None;
+        let source = TopicSource { table: met.source.clone(), by_source };
+        self.store.sources.insert(met.topic.to_owned(), source);
         let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
         mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
     }
@@ -270,6 +274,11 @@ impl Lookup for Answers<'_> {
         // An answer that gets lost after it was written.
         self.trouble()?;
         Ok(answer)
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        self.trouble()?;
+        Ok(self.store.sources.get(topic).cloned().into_iter().collect())
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
