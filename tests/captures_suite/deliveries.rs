@@ -17,7 +17,7 @@ pub(super) fn survives_a_worse_delivery(dialect: Dialect, from: From) {
     let (mut by_row, mut by_tombstone) = (0, 0);
     for connector in ["postgresql", "mariadb"] {
         let stage = Stage::new(connector, Form::Schemas, dialect, &SCENARIOS);
-        let records = captures::shuffled(&stage.records, random.next());
+        let records = captures::shuffled(stage.records(), random.next());
         let rows = format!("batch.rows={}", 1 + random.below(7));
         println!("{connector}: {} records, {rows}", records.len());
         let run: Value = stage.program(from, &records).catch_up(&["--set", &rows]);
@@ -36,7 +36,7 @@ pub(super) fn cuts_do_not_matter(dialect: Dialect) {
         let mut first: Option<Contents> = None;
         for rows in [1000, 1, 2, 7] {
             let stage = Stage::new(connector, Form::Schemas, dialect, &SCENARIOS);
-            stage.program(From::Files, &stage.records).catch_up(&["--set", &format!("batch.rows={rows}")]);
+            stage.program(From::Files, stage.records()).catch_up(&["--set", &format!("batch.rows={rows}")]);
             stage.assert_expected();
             let contents = stage.database.contents();
             assert!(contents.iter().any(|(table, lines)| table.contains("tombstone_") && !lines.is_empty()));
@@ -51,7 +51,7 @@ pub(super) fn cuts_do_not_matter(dialect: Dialect) {
 /// Replayable: everything read again, in small batches, changes no row, token or tombstone, and the guard is what stops it.
 pub(super) fn replay_changes_nothing(dialect: Dialect, from: From) {
     let stage = Stage::new("postgresql", Form::Schemas, dialect, &SCENARIOS);
-    let program = stage.program(from, &stage.records);
+    let program = stage.program(from, stage.records());
     program.catch_up(&[]);
     let contents = stage.database.contents();
     let status = program.run(&["status", "--json"]).ok().json();
@@ -66,7 +66,7 @@ pub(super) fn replay_changes_nothing(dialect: Dialect, from: From) {
     let replays = program.run(&["replay", "--list", "--json"]).ok().json();
     let sum =
         |key: &str| -> i64 { replays.as_array().expect("replays").iter().map(|replay| number(replay, key)).sum() };
-    assert_eq!(sum("records"), stage.records.len() as i64, "{replays}");
+    assert_eq!(sum("records"), stage.records().len() as i64, "{replays}");
     assert_eq!(sum("applied"), 0, "{replays}");
     assert!(sum("superseded") > 0, "{replays}");
 }
