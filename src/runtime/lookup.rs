@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::core::epoch::{EpochQuestion, EpochRow};
+use crate::core::event::Rejection;
 use crate::core::failure::Failure;
 use crate::core::table::Table;
 use crate::core::token::Token;
@@ -28,6 +30,12 @@ pub trait Lookup: Send {
         table: &Table,
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
+
+    /// A row of a source epoch for a partition, found or made, under the destination's lock.
+    fn epoch(
+        &mut self,
+        question: EpochQuestion,
+    ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
 
     /// Whether a key has a live row.
     fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
@@ -52,6 +60,10 @@ impl Lookup for Live<'_> {
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
+    }
+
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        bookkeep::epoch(self.session, &question).await
     }
 
     async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {

@@ -14,6 +14,7 @@
 mod admin;
 mod cells;
 mod claim;
+mod epochs;
 mod ledger;
 mod migrate;
 mod quarantine;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use quarantine::{
@@ -65,6 +67,11 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
             stored(counts.filtered).into(),
             stored(counts.quarantined).into(),
             stored(counts.control).into(),
+            advance.top.token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
+            advance.top.time_ms.into(),
+            // The same 64 bits, as in the ledger.
+            advance.top.number.map(|(number, _)| number.cast_signed()).into(),
+            advance.top.number.map(|(_, seen)| seen).into(),
             Value::from(&*plan.checkpoint_owner),
             Value::from(&*advance.at.topic),
             advance.at.partition.into(),
