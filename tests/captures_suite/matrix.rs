@@ -64,14 +64,23 @@ enum Way {
     Interleaved,
     Doubled,
     Redelivered,
+    CutOff,
     /// A prefix first, then everything, then another prefix under checkpoints of its own.
     Replayed,
     /// Two pipelines at the same time, each in its own order.
     TwoAtOnce,
 }
 
-const WAYS: [Way; 7] =
-    [Way::InOrder, Way::Backwards, Way::Interleaved, Way::Doubled, Way::Redelivered, Way::Replayed, Way::TwoAtOnce];
+const WAYS: [Way; 8] = [
+    Way::InOrder,
+    Way::Backwards,
+    Way::Interleaved,
+    Way::Doubled,
+    Way::Redelivered,
+    Way::CutOff,
+    Way::Replayed,
+    Way::TwoAtOnce,
+];
 
 impl Way {
     fn steps(self, records: &[Captured], random: &mut Random) -> Steps {
@@ -82,6 +91,7 @@ impl Way {
             Self::Interleaved => vec![vec![job("one", mixed(random))]],
             Self::Doubled => vec![vec![job("one", deliver::doubled(records))]],
             Self::Redelivered => vec![vec![job("one", deliver::redelivered(records, random))]],
+            Self::CutOff => vec![vec![job("one", deliver::cut_off(records, random))]],
             Self::Replayed => {
                 let before = deliver::prefix(records, random);
                 let after = deliver::prefix(records, random);

@@ -69,6 +69,16 @@ fn replay_changes_nothing_in_mariadb() {
 }
 
 #[test]
+fn a_truncate_may_come_first_in_postgres() {
+    deliveries::a_truncate_may_come_first(Dialect::Postgres);
+}
+
+#[test]
+fn a_truncate_may_come_first_in_mariadb() {
+    deliveries::a_truncate_may_come_first(Dialect::Mysql);
+}
+
+#[test]
 fn all_captures_end_as_listed_in_postgres() {
     verdicts::are_as_listed(Dialect::Postgres);
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lastword::core::dialect::Dialect;
 
-use super::lists::{List, accepting};
 use super::inside::Job;
+use super::lists::{List, accepting};
 use super::stage::{Form, Stage};
 use crate::support::captures;
 
@@ -34,7 +34,7 @@ pub(super) fn are_as_listed(dialect: Dialect) {
     let mut verdicts = BTreeMap::new();
     let mut kept = BTreeSet::new();
     for connector in ["postgresql", "mariadb"] {
-        for form in [Form::Schemas, Form::Plain, Form::Flat] {
+        for form in [Form::Schemas, Form::Plain] {
             for scenario in captures::scenarios(connector, form.folder()) {
                 let case = [connector, form.folder(), &scenario, &destination].map(str::to_owned);
                 let outcome = outcome(connector, form, &scenario, dialect);

@@ -55,21 +55,43 @@ pub fn doubled(records: &[Captured]) -> Vec<Captured> {
     renumber(log).into_values().flatten().collect()
 }
 
-/// In every partition a stretch comes again right behind itself (a connector that was restarted). No stretch has snapshot rows:
-/// a connector that is restarted inside a snapshot takes another one, at another position.
+/// In every partition a stretch comes again right behind itself (a connector that was restarted).
 pub fn redelivered(records: &[Captured], random: &mut Random) -> Vec<Captured> {
     let mut log = log(records);
     for records in log.values_mut() {
-        let to = 1 + random.below(records.len() as u64) as usize;
-        let streamed = records[..to].iter().rev().take_while(|record| !is_snapshot(record)).count();
-        let mut from = to - random.below(streamed as u64 + 1) as usize;
-        // A null is sent together with the delete before it.
-        while from > 0 && records.get(from).is_some_and(|record| record.payload.is_none()) {
-            from -= 1;
-        }
+        let end = 1 + random.below(records.len() as u64) as usize;
+        let (from, to) = stretch(records, end, random);
         let again = records[from..to].to_vec();
         records.splice(to..to, again);
     }
+    mixed(log, random)
+}
+
+/// The log ends within a redelivery: in every partition what comes last is the begin of a stretch that came before.
+pub fn cut_off(records: &[Captured], random: &mut Random) -> Vec<Captured> {
+    let mut log = log(records);
+    for records in log.values_mut() {
+        let (from, to) = stretch(records, records.len(), random);
+        let kept = random.below((to - from) as u64 + 1) as usize;
+        let again = records[from..from + kept].to_vec();
+        records.extend(again);
+    }
+    mixed(log, random)
+}
+
+/// Some records up to `end`, none of a snapshot: a connector that is restarted inside a snapshot takes another one, at another
+/// position.
+fn stretch(records: &[Captured], end: usize, random: &mut Random) -> (usize, usize) {
+    let streamed = records[..end].iter().rev().take_while(|record| !is_snapshot(record)).count();
+    let mut from = end - random.below(streamed as u64 + 1) as usize;
+    // A null is sent together with the delete before it.
+    while from > 0 && records.get(from).is_some_and(|record| record.payload.is_none()) {
+        from -= 1;
+    }
+    (from, end)
+}
+
+fn mixed(log: Log, random: &mut Random) -> Vec<Captured> {
     let all: Vec<Captured> = renumber(log).into_values().flatten().collect();
     interleaved(&all, random)
 }
@@ -116,6 +138,7 @@ mod tests {
                 (interleaved(&records, &mut random), 14),
                 (doubled(&records), 28),
                 (redelivered(&records, &mut random), 14),
+                (cut_off(&records, &mut random), 14),
             ];
             for (delivered, least) in ways {
                 assert!(delivered.len() >= least);

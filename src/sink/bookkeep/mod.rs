@@ -39,7 +39,7 @@ pub use replay::{
 };
 pub use tables::{
     TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters, table_states,
-    truncate_token,
+    truncate_missing, truncate_token,
 };
 
 use crate::core::failure::{Class, Failure};
