@@ -12,6 +12,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::sink::bookkeep::LiveRow;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Missing, Refused, Resolved, Tables};
@@ -41,8 +42,12 @@ pub trait Lookup: Send {
         question: EpochQuestion,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
 
-    /// Whether a key has a live row.
-    fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// The live row of a key, if it has one.
+    fn live_row(
+        &mut self,
+        table: &Table,
+        key: &[Value],
+    ) -> impl Future<Output = Result<Option<LiveRow>, Failure>> + Send;
 }
 
 /// The answers of a database.
@@ -82,8 +87,8 @@ impl Lookup for Live<'_> {
         bookkeep::epoch(self.session, &question).await
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
-        bookkeep::row_exists(self.session, table, key).await
+    async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
+        bookkeep::live_row(self.session, table, key).await
     }
 }
 
