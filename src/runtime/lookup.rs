@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::bookkeep::{LiveRow, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// See the module.
 pub trait Lookup: Send {
@@ -24,6 +24,10 @@ pub trait Lookup: Send {
 
     /// The number of a scope of tokens.
     fn scope(&mut self, description: String) -> impl Future<Output = Result<u16, Failure>> + Send;
+
+    /// Keeps the token of a TRUNCATE of a table that is not there (yet). Fails, to be asked again, if it appeared meanwhile.
+    fn truncate_missing(&mut self, missing: &Missing, token: Token)
+    -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// The token of a key's row or tombstone.
     fn stored_token(
@@ -63,6 +67,18 @@ impl Lookup for Live<'_> {
 
     async fn scope(&mut self, description: String) -> Result<u16, Failure> {
         self.scopes.id(description).await
+    }
+
+    /// At once and not with the batch: a truncate token only ever grows, and its record is read again if the batch is lost.
+    async fn truncate_missing(&mut self, missing: &Missing, token: Token) -> Result<(), Failure> {
+        let Missing { name, delete, token_storage } = missing;
+        bookkeep::truncate_missing(self.session, name, *delete, *token_storage, token).await?;
+        // Who makes the table from now on sees the token; who made it before may have filled it without.
+        if self.session.describe(name).await?.is_some() {
+            let what = format!("table {name} was made while a TRUNCATE of it was read");
+            return Err(Failure::new(Class::Transient, "table_appeared", what));
+        }
+        Ok(())
     }
 
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {

@@ -22,14 +22,14 @@ use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
 use crate::core::plan::{KnownNulls, LedgerEntry, Plan, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, Table};
+use crate::core::table::{ColumnType, DeleteMode, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
 use super::lookup::{Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -338,7 +338,7 @@ impl Planner {
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
+        let record = reading.record;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -348,7 +348,7 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(_) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
@@ -361,7 +361,8 @@ impl Planner {
                 builder.filtered(record, event.op);
                 Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
+            Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
             Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
@@ -403,7 +404,10 @@ impl Planner {
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let resolved = lookup.resolve(met).await?;
-        self.mappings.insert(known, resolved.clone());
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
         Ok(resolved)
     }
 
@@ -484,16 +488,12 @@ impl Planner {
     async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        table: Option<Arc<Table>>,
+        table: Result<&Arc<Table>, &Missing>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Some(table) = table else {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        };
+        let Reading { record, incarnation, .. } = *reading;
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -505,7 +505,19 @@ impl Planner {
         if let Err(why) = self.watch(record, event, token) {
             return Ok(Err(why));
         }
-        Ok(match builder.truncate(record, &table, token) {
+        let table = match table {
+            Ok(table) => table,
+            Err(missing) => {
+                if missing.delete == DeleteMode::Ignore {
+                    builder.filtered(record, Op::Truncate);
+                } else {
+                    lookup.truncate_missing(missing, token).await?;
+                    builder.control(record);
+                }
+                return Ok(Ok(Step::Next));
+            }
+        };
+        Ok(match builder.truncate(record, table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),

@@ -33,10 +33,23 @@ pub enum Resolved {
     Skip,
     /// Rows of a table.
     Rows(Arc<Mapping>),
-    /// The whole table (TRUNCATE), if it is there.
-    Whole(Option<Arc<Table>>),
+    /// The whole table (TRUNCATE).
+    Whole(Arc<Table>),
+    /// TRUNCATE of a table that is not there (yet): its token holds for what comes.
+    Missing(Arc<Missing>),
     /// Entries of a change log.
     Log(Arc<Table>),
+}
+
+/// A table that is not there, as the configuration wants it.
+#[derive(Debug)]
+pub struct Missing {
+    /// Its name.
+    pub name: TableName,
+    /// What deletes do in it.
+    pub delete: DeleteMode,
+    /// Where its tokens will be.
+    pub token_storage: TokenStorage,
 }
 
 /// What an event shows of its table.
@@ -150,7 +163,7 @@ impl Tables {
             return Ok(Resolved::Log(table));
         }
         if met.op == Op::Truncate {
-            return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
+            return self.meet_whole(session, known, topic_rule, rule, name).await;
         }
         let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
@@ -177,7 +190,7 @@ impl Tables {
         if !self.may_change || met.row.is_none() {
             return Ok(());
         }
-        let source = TopicSource { table: met.source.clone(), by_source: *met.position != SourcePosition::None };
+        let source = TopicSource { table: met.source.clone(), by_source: !met.position.is_none() };
         bookkeep::add_topic(session, met.topic, &source).await
     }
 
@@ -220,7 +233,7 @@ impl Tables {
         topic_rule: Option<&TopicRule>,
         rule: &TableRule,
         name: TableName,
-    ) -> Result<Option<Arc<Table>>, Refused> {
+    ) -> Result<Resolved, Refused> {
         if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) || rule.offset_order {
             let what = format!(
                 "a TRUNCATE of {name} cannot be ordered by columns or offsets against changes of other partitions"
@@ -228,9 +241,12 @@ impl Tables {
             return Err(Refused::Table(Rejection::new("truncate", what)));
         }
         if let Some(table) = known.get(&name) {
-            return Ok(Some(Arc::clone(table)));
+            return Ok(Resolved::Whole(Arc::clone(table)));
         }
-        let Some(shape) = session.describe(&name).await? else { return Ok(None) };
+        let Some(shape) = session.describe(&name).await? else {
+            let (delete, token_storage) = (rule.delete, rule.token_storage);
+            return Ok(Resolved::Missing(Arc::new(Missing { name, delete, token_storage })));
+        };
         let names = topic_rule.and_then(|rule| rule.key.clone()).unwrap_or_else(|| shape.primary_key.clone());
         let key = key_columns(&shape, &names)?;
         check_key(self.config.sink.dialect, &shape, &key, &names)?;
@@ -239,7 +255,7 @@ impl Tables {
         }
         let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
         known.insert(name, Arc::clone(&table));
-        Ok(Some(table))
+        Ok(Resolved::Whole(table))
     }
 
     async fn meet_rows(

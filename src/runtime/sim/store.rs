@@ -20,7 +20,7 @@ use crate::core::table::{Table, fixture};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
-use crate::runtime::tables::{Met, Refused, Resolved};
+use crate::runtime::tables::{Met, Missing, Refused, Resolved};
 use crate::sink::bookkeep::{LiveRow, TopicSource};
 
 use super::history::{BAD, Random};
@@ -242,9 +242,9 @@ impl Lookup for Answers<'_> {
         self.trouble()?;
         let table = self.store.met(&met.source.table);
         if met.op == crate::core::event::Op::Truncate {
-            return Ok(Resolved::Whole(Some(table)));
+            return Ok(Resolved::Whole(table));
         }
-        let by_source = *met.position != crate::core::event::SourcePosition::None;
+        let by_source = !met.position.is_none();
         let source = TopicSource { table: met.source.clone(), by_source };
         self.store.sources.insert(met.topic.to_owned(), source);
         let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
@@ -255,6 +255,10 @@ impl Lookup for Answers<'_> {
         self.trouble()?;
         let next = self.store.scopes.len() as u16 + 1;
         Ok(*self.store.scopes.entry(description).or_insert(next))
+    }
+
+    async fn truncate_missing(&mut self, _: &Missing, _: Token) -> Result<(), Failure> {
+        unreachable!("every table is there")
     }
 
     async fn stored_token(&mut self, _: &Table, _: &[Value]) -> Result<Option<Token>, Failure> {

@@ -42,7 +42,7 @@ pub use replay::{
 };
 pub use tables::{
     LiveRow, TableCounters, TableState, ensure_table_state, live_row, lock_table, stored_tokens, table_counters,
-    table_states, truncate_token,
+    table_states, truncate_missing, truncate_token,
 };
 pub use topics::{TopicSource, add_topic, topic_sources};
 
