@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{OnBadRecord, PlainDecimal, PlainTime, Start};
+use super::checked::{OnBadRecord, PlainDecimal, PlainTime, Resnapshot, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -66,6 +66,7 @@ words!(PlainTime {
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
 });
+words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
 /// A value of a librdkafka property.
@@ -248,6 +249,16 @@ section! {
 }
 
 section! {
+    /// `tombstones = { … }`
+    RawTombstones {
+        /// How old they become at least.
+        retain: Duration,
+        /// Whether they are collected at all.
+        collect: bool,
+    }
+}
+
+section! {
     /// `[defaults]`
     RawDefaults {
         /// Wanted contract.
@@ -264,6 +275,10 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// Collection of tombstones.
+        tombstones: RawTombstones,
+        /// What becomes of rows that a snapshot did not contain.
+        resnapshot: Resnapshot,
     }
 }
 
@@ -298,6 +313,10 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// Collection of tombstones.
+        tombstones: RawTombstones,
+        /// What becomes of rows that a snapshot did not contain.
+        resnapshot: Resnapshot,
     }
 }
 

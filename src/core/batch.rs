@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::event::{Op, Rejection};
 use super::mapping::{Change, Effect, Mapping};
-use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
+use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, SnapshotEnd, TablePlan, Upsert, UpsertGroup};
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Table};
 use super::token::Token;
@@ -89,6 +89,12 @@ impl BatchBuilder {
     /// Whether the batch holds a change of a key (its canonical bytes).
     pub fn holds(&self, table: &Table, key: &[u8]) -> bool {
         self.tables.get(&(table.name().clone(), table.id)).is_some_and(|build| build.entries.contains_key(key))
+    }
+
+    /// The token of a key's newest change in the batch so far, and whether it is a delete.
+    pub fn held(&self, table: &Table, key: &[u8]) -> Option<(Token, bool)> {
+        let entry = self.tables.get(&(table.name().clone(), table.id))?.entries.get(key)?;
+        Some((entry.token, matches!(entry.effect, Effect::Delete(_))))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -240,6 +246,11 @@ impl BatchBuilder {
     /// A fact that the batch's tokens rest on.
     pub fn ledger(&mut self, entry: LedgerEntry) {
         self.plan.ledger.push(entry);
+    }
+
+    /// A snapshot that ended.
+    pub fn snapshot_ended(&mut self, end: SnapshotEnd) {
+        self.plan.snapshots.push(end);
     }
 
     /// A quarantined record that this batch settles.

@@ -333,10 +333,10 @@ impl Lane {
             }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let code = if failure.code == "incomparable_token" {
-                        "incomparable_token"
-                    } else {
-                        "refused_by_destination"
+                    let code = match failure.code.as_str() {
+                        "incomparable_token" => "incomparable_token",
+                        "below_floor" => "below_floor",
+                        _ => "refused_by_destination",
                     };
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again

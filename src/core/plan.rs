@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::record::{Headers, TopicPartition};
-use super::table::{Row, Table};
+use super::table::{Row, Table, TableName};
 use super::token::Token;
 use super::value::Value;
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub quarantine: Vec<QuarantinedRecord>,
     /// Rows of the ledger that the batch's tokens rest on.
     pub ledger: Vec<LedgerEntry>,
+    /// Snapshots that ended in this batch.
+    pub snapshots: Vec<SnapshotEnd>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
     /// Rewrite rows whose token is equal (`replay --repair`).
@@ -182,6 +184,21 @@ pub struct LedgerEntry {
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
+}
+
+/// The initial snapshot of a table was read to its last row (of one partition; others may still hold rows of it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotEnd {
+    /// The destination table.
+    pub table: TableName,
+    /// The topic that holds it.
+    pub topic: Arc<str>,
+    /// Incarnation of the topic.
+    pub incarnation: Arc<str>,
+    /// The token of the snapshot as a whole: what is older, and was not in it, is gone at the source.
+    pub token: Token,
+    /// Its position in the source, as the ledger knows it.
+    pub position: u64,
 }
 
 /// What becomes of a change, given what is stored for its key.

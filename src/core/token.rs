@@ -54,6 +54,11 @@ impl Token {
         self.as_bytes()[..PREFIX_BYTES] == other.as_bytes()[..PREFIX_BYTES]
     }
 
+    /// Number of its scope.
+    pub fn scope(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[1], self.bytes[2]])
+    }
+
     /// Lower-case hex, as errors and commands print it.
     pub fn hex(&self) -> String {
         self.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()

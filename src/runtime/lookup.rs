@@ -14,6 +14,15 @@ use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Refused, Resolved, Tables};
 
+/// What holds for all keys of a table.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// The truncate token.
+    pub truncate: Option<Token>,
+    /// The floors, see [`crate::core::collect`].
+    pub floors: Vec<Token>,
+}
+
 /// See the module.
 pub trait Lookup: Send {
     /// What the events of a table lead to.
@@ -29,8 +38,16 @@ pub trait Lookup: Send {
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
 
-    /// Whether a key has a live row.
-    fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// Whether a key has a row: one that lives, or with `marked` one that is marked as deleted as well.
+    fn row_exists(
+        &mut self,
+        table: &Table,
+        key: &[Value],
+        marked: bool,
+    ) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// The truncate token and the floors of a table, perhaps as they were a moment ago.
+    fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
 }
 
 /// The answers of a database.
@@ -54,8 +71,12 @@ impl Lookup for Live<'_> {
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
-        bookkeep::row_exists(self.session, table, key).await
+    async fn row_exists(&mut self, table: &Table, key: &[Value], marked: bool) -> Result<bool, Failure> {
+        bookkeep::row_exists(self.session, table, key, marked).await
+    }
+
+    async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
+        self.tables.bounds(self.session, table).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,21 +10,22 @@ use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
+use crate::core::collect::{below, below_floor};
 use crate::core::decode::{TopicDecoder, row_json};
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::Ledger;
 use crate::core::mapping::{Change, Effect, Mapping};
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
-use crate::core::plan::{LedgerEntry, Plan, Upsert};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
+use crate::core::plan::{LedgerEntry, Plan, SnapshotEnd, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
 use crate::core::table::{ColumnType, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
-use super::lookup::{Live, Lookup, Scopes};
+use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
@@ -73,6 +75,8 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Bounds of the tables of the plan that is being made.
+    bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
 }
@@ -95,6 +99,7 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            bounds: HashMap::new(),
             checkpoint_owner,
             repair,
         }
@@ -112,6 +117,7 @@ impl Planner {
                 ledger.forget_from(entry.offset);
             }
         }
+        self.tables.forget_bounds();
     }
 
     /// Plans a segment. A failure is one of the database; nothing was written.
@@ -127,6 +133,7 @@ impl Planner {
         segment: &Segment,
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
+        self.bounds.clear();
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -185,6 +192,7 @@ impl Planner {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
+        self.bounds.clear();
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
@@ -284,7 +292,7 @@ impl Planner {
         if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
             return Ok(false);
         }
-        Ok(!lookup.row_exists(&mapping.table, &values).await?)
+        Ok(!lookup.row_exists(&mapping.table, &values, false).await?)
     }
 
     async fn change<L: Lookup>(
@@ -364,11 +372,76 @@ impl Planner {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
+        if let Effect::Upsert(row) = &change.effect
+            && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
+        {
+            return Ok(Err(below_floor(mapping.table.name())));
+        }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
-            Pushed::Taken => Ok(Step::Next),
+            Pushed::Taken => {
+                self.note_snapshot(builder, reading, event, mapping, scope);
+                Ok(Step::Next)
+            }
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),
         })
+    }
+
+    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
+    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
+    /// a collection in between makes.
+    async fn below_floor<L: Lookup>(
+        &mut self,
+        builder: &BatchBuilder,
+        mapping: &Mapping,
+        key: &[u8],
+        row: &[Value],
+        token: Token,
+        lookup: &mut L,
+    ) -> Result<bool, Failure> {
+        let table = &mapping.table;
+        let bounds = match self.bounds.entry(table.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
+        };
+        if !below(&bounds.floors, &token) {
+            return Ok(false);
+        }
+        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
+        match builder.held(table, key) {
+            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
+            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
+            None if loses(bounds.truncate) => Ok(false),
+            None => {
+                let key = mapping.key_of(row);
+                let stored = lookup.stored_token(table, &key).await?;
+                Ok(!loses(stored) && !lookup.row_exists(table, &key, true).await?)
+            }
+        }
+    }
+
+    /// Takes note of the last row of a snapshot.
+    fn note_snapshot(
+        &self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        scope: u16,
+    ) {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger =
+            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
+        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
+        if let Some((token, position)) = token {
+            builder.snapshot_ended(SnapshotEnd {
+                table: mapping.table.name().clone(),
+                topic: Arc::clone(&record.at.topic),
+                incarnation: Arc::clone(incarnation),
+                token,
+                position,
+            });
+        }
     }
 
     async fn token_of<L: Lookup>(

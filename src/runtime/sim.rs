@@ -57,6 +57,8 @@ fn config() -> Arc<Config> {
         token_storage: TokenStorage::Column,
         single_writer: false,
         offset_order: false,
+        tombstones: Default::default(),
+        resnapshot: Default::default(),
     };
     Arc::new(Config {
         pipeline: LIVE.into(),

@@ -9,7 +9,10 @@ use super::cells::{Cells, damaged};
 use super::{end, sql};
 
 /// Format of the bookkeeping that this version reads and writes: the number of the last migration.
-pub const STORE_FORMAT: i64 = 1;
+pub const STORE_FORMAT: i64 = 2;
+
+/// What MySQL and MariaDB say of a column that is added a second time.
+const COLUMN_IS_THERE: &str = "mysql 1060";
 
 /// What [`migrate`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +25,7 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    [vec![&*sql::STORE_001]]
+    [vec![&*sql::STORE_001], vec![&*sql::STORE_002_COLLECTION]]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others
@@ -79,8 +82,14 @@ async fn run_missing<S: Statements>(session: &mut S) -> Result<StoreInfo, Failur
             continue;
         }
         for statement in files.iter().flat_map(|file| sql::split(file.of(dialect))) {
-            let ran = session.execute(statement, &[]).await;
-            ran.map_err(|failure| failure.context(format!("migrating lastword's store to format {number}")))?;
+            match session.execute(statement, &[]).await {
+                Ok(_) => {}
+                // A migration that was cut off there: DDL commits by itself.
+                Err(failure) if dialect == Dialect::Mysql && failure.code == COLUMN_IS_THERE => {}
+                Err(failure) => {
+                    return Err(failure.context(format!("migrating lastword's store to format {number}")));
+                }
+            }
         }
         write_format(session, number).await?;
     }

@@ -1,7 +1,7 @@
 //! Bookkeeping: everything that lastword stores about its own work, written once for all destinations.
 //!
 //! It lies in the schema `lastword` in PostgreSQL and in tables with the prefix `lastword_` of the connection's database
-//! elsewhere. What a transaction of a plan needs ([`advance`], [`truncate_token`], [`lock_table`], [`finish`]) runs inside
+//! elsewhere. What a transaction of a plan needs ([`advance`], [`limits`], [`lock_table`], [`finish`]) runs inside
 //! the caller's transaction; everything else begins and ends its own.
 //!
 //! # What sinks must keep to
@@ -14,17 +14,23 @@
 mod admin;
 mod cells;
 mod claim;
+mod collect;
 mod ledger;
 mod migrate;
 mod quarantine;
 mod replay;
 mod sql;
+mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use collect::{
+    Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,
+    floors, generations, now_ms, reset_floors, running_replays, writers_of,
+};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use quarantine::{
@@ -35,9 +41,10 @@ pub use replay::{
     ReplayCounts, ReplayEntry, ReplayRange, ReplayState, replay_checkpoint_owner, replay_list, replay_start,
     replay_update,
 };
+pub use sweep::{Sweep, SweepState, beaten_keys, count_beaten, sweep_settle, sweep_wait, sweeps};
 pub use tables::{
-    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters, table_states,
-    truncate_token,
+    Limits, TableCounters, TableState, ensure_table_state, limits, lock_table, row_exists, stored_tokens,
+    table_counters, table_states,
 };
 
 use crate::core::failure::{Class, Failure};
@@ -93,6 +100,9 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
 pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[TableOutcome]) -> Result<(), Failure> {
     for entry in &plan.ledger {
         ledger::add(session, entry).await?;
+    }
+    for end in &plan.snapshots {
+        sweep::add(session, end).await?;
     }
     for record in &plan.quarantine {
         quarantine::add(session, &plan.pipeline, record).await?;

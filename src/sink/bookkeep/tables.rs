@@ -72,7 +72,7 @@ pub async fn ensure_table_state<S: Statements>(
     let rows = session.query(sql::TABLE_GET.of(dialect), std::slice::from_ref(&name)).await?;
     let row = rows.into_iter().next().ok_or_else(|| damaged("a table's row vanished"))?;
     let mut cells = Cells::new(row);
-    let truncate_token = token(&mut cells)?;
+    let truncate_token = Limits::of(&mut cells)?.truncate;
     for (what, stored, wanted) in [
         ("contract", cells.text()?, contract_text(contract)),
         ("delete", cells.text()?, delete_text(delete)),
@@ -106,31 +106,46 @@ pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<Stri
     })
 }
 
-/// The table's truncate token, read without a lock.
-pub async fn truncate_token<S: Statements>(session: &mut S, table: &TableName) -> Result<Option<Token>, Failure> {
+/// What holds for all keys of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Events with this token or a smaller one are older than the last TRUNCATE.
+    pub truncate: Option<Token>,
+    /// How often the table's floors (see [`crate::core::collect`]) rose or were reset; 0 where it never had any.
+    pub floor_version: i64,
+}
+
+impl Limits {
+    fn of(cells: &mut Cells) -> Result<Self, Failure> {
+        Ok(Self { truncate: token(cells)?, floor_version: cells.int()? })
+    }
+}
+
+/// The table's limits, read without a lock.
+pub async fn limits<S: Statements>(session: &mut S, table: &TableName) -> Result<Limits, Failure> {
     let rows = session.query(sql::TABLE_GET.of(session.dialect()), &[Value::from(table.to_string())]).await?;
     match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row)),
+        Some(row) => Limits::of(&mut Cells::new(row)),
         None => Err(unknown(table)),
     }
 }
 
 /// Takes the table's short lock (its row in `table_state`) until the transaction ends, raises its truncate token to
-/// `truncate` if that is greater, and returns the truncate token that holds now. A token that cannot be compared with the
+/// `truncate` if that is greater, and returns the limits that hold now. A token that cannot be compared with the
 /// stored one is a record failure.
 pub async fn lock_table<S: Statements>(
     session: &mut S,
     table: &TableName,
     truncate: Option<Token>,
-) -> Result<Option<Token>, Failure> {
+) -> Result<Limits, Failure> {
     let dialect = session.dialect();
     let name = Value::from(table.to_string());
     let rows = session.query(sql::TABLE_LOCK.of(dialect), std::slice::from_ref(&name)).await?;
     let stored = match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row))?,
+        Some(row) => Limits::of(&mut Cells::new(row))?,
         None => return Err(unknown(table)),
     };
-    let (Some(wanted), kept) = (truncate, stored) else { return Ok(stored) };
+    let (Some(wanted), kept) = (truncate, stored.truncate) else { return Ok(stored) };
     if kept.is_some_and(|kept| !kept.comparable(&wanted)) {
         return Err(Failure::new(
             Class::Record,
@@ -139,10 +154,10 @@ pub async fn lock_table<S: Statements>(
         ));
     }
     if kept.is_some_and(|kept| kept >= wanted) {
-        return Ok(kept);
+        return Ok(stored);
     }
     session.execute(sql::TABLE_RAISE.of(dialect), &[Value::bytes(wanted.as_bytes()), name]).await?;
-    Ok(Some(wanted))
+    Ok(Limits { truncate: Some(wanted), ..stored })
 }
 
 fn unknown(table: &TableName) -> Failure {
@@ -154,7 +169,7 @@ fn unknown(table: &TableName) -> Failure {
     )
 }
 
-fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
+pub(super) fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
     match cells.bytes_or_null()? {
         None => Ok(None),
         Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
@@ -244,8 +259,13 @@ fn lookups(table: &Table) -> usize {
     }
 }
 
-/// Whether a key has a live row.
-pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+/// Whether a key has a row: one that lives, or with `marked` one that is marked as deleted as well.
+pub async fn row_exists<S: Statements>(
+    session: &mut S,
+    table: &Table,
+    key: &[Value],
+    marked: bool,
+) -> Result<bool, Failure> {
     let dialect = session.dialect();
     let equal: Vec<String> = (1..)
         .zip(&table.key)
@@ -253,7 +273,7 @@ pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Va
             format!("{} = {}", dialect.ident(&table.shape.columns[*at].name), dialect.placeholder(number))
         })
         .collect();
-    let live = if table.delete == DeleteMode::Soft {
+    let live = if table.delete == DeleteMode::Soft && !marked {
         format!(" and not {}", dialect.ident(DELETED_COLUMN))
     } else {
         String::new()

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::core::collect::{below, below_floor_failure};
 use crate::core::dialect::LADDER;
 use crate::core::dialect::mysql::{MAX_PLACEHOLDERS, TableText};
 use crate::core::failure::{Class, Failure};
@@ -69,6 +70,9 @@ pub(super) struct Work<'p> {
     pub(super) entries: Vec<Entry<'p>>,
     /// The truncate token that the decisions rest on.
     pub(super) truncate: Option<Token>,
+    /// The floors that they rest on, and their version once that is known.
+    pub(super) floors: Vec<Token>,
+    pub(super) floor_version: Option<i64>,
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
     /// For each group the positions of the key columns among its columns.
@@ -86,6 +90,8 @@ impl<'p> Work<'p> {
             text: TableText::new(table),
             entries: Vec::new(),
             truncate: None,
+            floors: Vec::new(),
+            floor_version: None,
             tombstones_delta: 0,
             recheck_deleted: 0,
             positions: Vec::new(),
@@ -248,6 +254,9 @@ impl<'p> Work<'p> {
             && !beats(stored, true)?
         {
             return Ok(Verdict::ByTruncate);
+        }
+        if entry.is_upsert() && entry.row == Stored::Absent && below(&self.floors, token) {
+            return Err(below_floor_failure(self.table().name()));
         }
         Ok(Verdict::Wins)
     }

@@ -26,6 +26,11 @@ impl Stored {
         Ok(Self { row: token(row.get(1))?, side: token(row.get(2))?, present: truth(3), dead: truth(4) })
     }
 
+    /// The key has no row; known only where presence was asked for.
+    pub(super) fn is_absent(&self) -> bool {
+        !self.present && self.row.is_none() && (self.side.is_none() || self.dead)
+    }
+
     /// The key has a tombstone.
     pub(super) fn is_dead(&self) -> bool {
         self.side.is_some() && self.dead
