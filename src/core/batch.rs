@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping};
 use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, SnapshotEnd, TablePlan, Upsert, UpsertGroup};
 use super::record::{Payload, Record, TopicPartition};
@@ -75,6 +76,7 @@ impl BatchBuilder {
             counts: Default::default(),
             source_time_ms: None,
             open_delete,
+            top: Top::default(),
         });
     }
 

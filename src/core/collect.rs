@@ -23,6 +23,7 @@ use super::failure::{Class, Failure};
 use super::record::TopicPartition;
 use super::table::TableName;
 use super::token::Token;
+use super::verdict::{Stored, StoredRow, Verdict};
 
 /// End of a partition when a generation was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +178,11 @@ fn strange_topics(ends: &[End], feeding: &[Log]) -> Vec<String> {
 /// Whether a token is not above the floor of its scope: an insert of a key that has no row is refused then.
 pub fn below(floors: &[Token], token: &Token) -> bool {
     floors.iter().any(|floor| floor.comparable(token) && token <= floor)
+}
+
+/// Whether an upsert that wins would make a row that is not there from an event that is [`below`].
+pub fn makes_below(floors: &[Token], token: &Token, stored: &Stored, verdict: Verdict) -> bool {
+    verdict == Verdict::Wins && stored.row == StoredRow::Absent && below(floors, token)
 }
 
 /// Why a record that is [`below`] is put aside.

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::Top;
 use super::record::{Headers, TopicPartition};
 use super::table::{Row, Table, TableName};
 use super::token::Token;
 use super::value::Value;
+use super::verdict::Verdict;
 
 /// Everything that one transaction does.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +56,8 @@ pub struct Advance {
     pub source_time_ms: Option<i64>,
     /// Bytes of the key of the last record if that was a delete event whose null record may follow, else `None`.
     pub open_delete: Option<Bytes>,
+    /// The greatest that its stream has shown, as it is to be stored.
+    pub top: Top,
 }
 
 /// How the records of a partition were settled; together they are all records of the range. Whether a change was applied
@@ -180,7 +184,7 @@ pub struct LedgerEntry {
     pub incarnation: Arc<str>,
     /// Offset of the record that shows it; it holds for that record and all after it.
     pub offset: i64,
-    /// Kind of the fact; `snapshot_lsn` is the only one so far.
+    /// Kind of the fact.
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
@@ -199,19 +203,6 @@ pub struct SnapshotEnd {
     pub token: Token,
     /// Its position in the source, as the ledger knows it.
     pub position: u64,
-}
-
-/// What becomes of a change, given what is stored for its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is written.
-    Wins,
-    /// It loses to the row.
-    ByRow,
-    /// It loses to a tombstone.
-    ByTombstone,
-    /// It loses to a TRUNCATE.
-    ByTruncate,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.

@@ -98,6 +98,8 @@ pub enum Phase {
     Snapshot = 0,
     /// Read from the log.
     Stream = 1,
+    /// Read from the table after all of the stream up to that position had been seen (a connector that was made anew).
+    Resnapshot = 2,
 }
 
 /// Puts the parts of a token together.

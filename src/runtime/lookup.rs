@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::core::epoch::{EpochQuestion, EpochRow};
+use crate::core::event::Rejection;
 use crate::core::failure::Failure;
 use crate::core::table::Table;
 use crate::core::token::Token;
@@ -48,6 +50,12 @@ pub trait Lookup: Send {
 
     /// The truncate token and the floors of a table, perhaps as they were a moment ago.
     fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
+
+    /// A row of a source epoch for a partition, found or made, under the destination's lock.
+    fn epoch(
+        &mut self,
+        question: EpochQuestion,
+    ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
 }
 
 /// The answers of a database.
@@ -77,6 +85,10 @@ impl Lookup for Live<'_> {
 
     async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
         self.tables.bounds(self.session, table).await
+    }
+
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        bookkeep::epoch(self.session, &question).await
     }
 }
 

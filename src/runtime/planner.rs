@@ -8,14 +8,15 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord};
+use crate::config::checked::{Config, OnBadRecord, OnRegression};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::collect::{below, below_floor};
 use crate::core::decode::{TopicDecoder, row_json};
-use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::epoch::EpochRow;
+use crate::core::event::{Control, Decoded, Op, Place, RawEvent, RawRow, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, Meeting, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
 use crate::core::plan::{LedgerEntry, Plan, SnapshotEnd, Upsert};
@@ -79,6 +80,10 @@ pub struct Planner {
     bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
+    /// Replays and retries read beside the live run: they use its source epochs and open none.
+    follows: bool,
+    /// Token and source time of the streamed change that is being planned.
+    streamed: Option<(Token, Option<i64>)>,
 }
 
 impl Planner {
@@ -90,6 +95,7 @@ impl Planner {
         checkpoint_owner: Arc<str>,
         repair: bool,
     ) -> Self {
+        let follows = *checkpoint_owner != *config.pipeline;
         Self {
             config,
             tables,
@@ -102,12 +108,22 @@ impl Planner {
             bounds: HashMap::new(),
             checkpoint_owner,
             repair,
+            follows,
+            streamed: None,
         }
     }
 
     /// Takes in what the store knows of a partition that was claimed, in place of whatever is remembered.
-    pub fn load_ledger(&mut self, at: &TopicPartition, incarnation: &str, entries: &[LedgerEntry]) {
-        self.ledgers.insert(at.clone(), Ledger::load(entries, at, incarnation));
+    pub fn load_ledger(
+        &mut self,
+        at: &TopicPartition,
+        incarnation: &str,
+        entries: &[LedgerEntry],
+        epochs: &[EpochRow],
+        top: Top,
+    ) {
+        let top = if self.follows { Top::default() } else { top };
+        self.ledgers.insert(at.clone(), Ledger::load(entries, epochs, at, incarnation, top));
     }
 
     /// Forgets what the records of a plan showed that was not committed.
@@ -138,6 +154,7 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
             builder.partition(at, owned.fence, owned.next, owned.open_delete.clone());
+            self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
         let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
         let mut used = segment.records.len();
@@ -176,7 +193,11 @@ impl Planner {
                 }
             }
         }
-        Ok(Planned { plan: builder.finish(), used, halts })
+        let mut plan = builder.finish();
+        for advance in &mut plan.advances {
+            advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
+        }
+        Ok(Planned { plan, used, halts })
     }
 
     /// Plans one quarantined record again, without moving a checkpoint.
@@ -193,6 +214,7 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
         self.bounds.clear();
+        self.follows = true;
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
@@ -308,25 +330,90 @@ impl Planner {
             Err(Refused::Table(why)) => return Ok(Err(why)),
             Err(Refused::Database(failure)) => return Err(failure),
         };
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.observe(&record.at, incarnation, record.offset, &event.position) {
-            Ok(entry) => entry.into_iter().for_each(|entry| builder.ledger(entry)),
-            Err(why) => return Ok(Err(why)),
+        self.streamed = None;
+        let by_source = match &resolved {
+            Resolved::Skip => false,
+            Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
+            Resolved::Whole(_) | Resolved::Log(_) => true,
+        };
+        let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
+        if let Err(why) = &met
+            && !matches!(resolved, Resolved::Log(_))
+        {
+            return Ok(Err(why.clone()));
         }
-        match resolved {
+        let outcome = match resolved {
             Resolved::Skip => {
                 builder.filtered(record, event.op);
-                Ok(Ok(Step::Next))
+                Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await,
-            Resolved::Log(table) => self.log(builder, record, incarnation, &event, &table, lookup).await,
+            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
+            Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
                     self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
                 }
-                self.row(builder, reading, &event, &mapping, lookup).await
+                self.row(builder, reading, &event, &mapping, lookup).await?
             }
+        };
+        let passes = match &outcome {
+            Ok(step) => matches!(step, Step::Next),
+            Err(why) => !why.stops_table && self.config.on_bad_record == OnBadRecord::Quarantine,
+        };
+        if by_source && passes {
+            let streamed = self.streamed.take();
+            self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
         }
+        Ok(outcome)
+    }
+
+    /// Learns what the record shows about its source's epoch, so that its token can be built.
+    async fn meet<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        lookup: &mut L,
+    ) -> Result<Result<(), Rejection>, Failure> {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger = self.ledgers.entry(record.at.clone()).or_default();
+        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
+            Meeting::Known => {}
+            Meeting::Fact(_) if self.follows => {}
+            Meeting::Fact(entry) => builder.ledger(entry),
+            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
+            Meeting::Ask(question) => match lookup.epoch(question).await? {
+                Ok(row) => ledger.add(row),
+                Err(why) => return Ok(Err(why)),
+            },
+        }
+        Ok(Ok(()))
+    }
+
+    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
+    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
+        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
+            return Ok(());
+        }
+        let ledger = self.ledgers.entry(record.at.clone()).or_default();
+        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
+        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
+            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
+            let what = format!(
+                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
+                record.at,
+                record.offset,
+                token.hex(),
+                record.at.topic
+            );
+            return Err(match self.config.on_regression {
+                OnRegression::Halt => Rejection::table("epoch_regression", what),
+                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
+            });
+        }
+        self.streamed = Some((token, event.source_time_ms));
+        Ok(())
     }
 
     async fn resolve<L: Lookup>(
@@ -376,6 +463,11 @@ impl Planner {
             && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
         {
             return Ok(Err(below_floor(mapping.table.name())));
+        }
+        if mapping.order == OrderPolicy::Source
+            && let Err(why) = self.watch(record, event, token)
+        {
+            return Ok(Err(why));
         }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
             Pushed::Taken => {
@@ -500,6 +592,9 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
+        if let Err(why) = self.watch(record, event, token) {
+            return Ok(Err(why));
+        }
         Ok(match builder.truncate(record, &table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
@@ -510,18 +605,19 @@ impl Planner {
     async fn log<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
         table: &Arc<Table>,
+        has_epoch: bool,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
+        let Reading { record, incarnation, .. } = *reading;
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let fallback = Ledger::default();
         let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset);
+        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset).filter(|_| has_epoch);
         let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
         let values =
             columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();

@@ -14,13 +14,15 @@
 //! they would look older than the snapshot: so every partition must hold one. And a row of the snapshot that is quarantined
 //! is there at the source: nothing is swept while the topic has open quarantined records below those ends.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::config::checked::Resnapshot;
 use crate::core::collect::{End, behind};
+use crate::core::epoch::snapshot_number;
 use crate::core::event::{Op, Rejection, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
-use crate::core::ledger::SNAPSHOT_LSN;
 use crate::core::plan::{Plan, TablePlan};
 use crate::core::table::Table;
 use crate::core::token::Phase;
@@ -29,8 +31,6 @@ use crate::sink::bookkeep::{self, QuarantineFilter, QuarantineState, Sweep, Swee
 
 use super::feeding::{Fed, Feeding, Survey};
 use super::tables::{Met, Refused, Resolved, Tables};
-
-use std::sync::Arc;
 
 /// Most open quarantined records that are looked through.
 const QUARANTINE_SEEN: u32 = 100_000;
@@ -152,13 +152,11 @@ impl Sweeper<'_> {
             why.push(format!("topic {} was made anew or is gone; its snapshot says nothing now", sweep.topic));
         }
         let partitions: Vec<_> = ends.iter().map(End::at).collect();
-        let ledger = bookkeep::ledger(self.session, &partitions).await?;
+        let epochs = bookkeep::epochs(self.session, &partitions).await?;
         for at in partitions {
-            let shown = ledger.iter().any(|entry| {
-                entry.at == at
-                    && entry.kind == SNAPSHOT_LSN
-                    && *entry.incarnation == *sweep.incarnation
-                    && i64::try_from(entry.value) == Ok(sweep.position)
+            let position = u64::try_from(sweep.position).ok();
+            let shown = epochs.iter().any(|row| {
+                row.at == at && *row.incarnation == *sweep.incarnation && snapshot_number(&row.marker) == position
             });
             if !shown {
                 why.push(format!("{at} holds no row of the snapshot: changes of transactions that were open meanwhile cannot be told from older ones there"));

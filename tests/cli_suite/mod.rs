@@ -2,8 +2,10 @@
 
 mod check;
 mod contracts;
+mod epochs;
 mod names;
 mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod tombstones;

@@ -197,10 +197,14 @@ impl<'a> TableText<'a> {
         let token = ident(TOKEN_COLUMN);
         match self.table.token_storage {
             TokenStorage::Column => {
-                format!("DELETE FROM {} WHERE {token} IS NULL OR {token} < ?", self.target)
+                format!("DELETE FROM {} WHERE {token} IS NULL OR {token} <= ?", self.target)
             }
             TokenStorage::Side => {
-                format!("DELETE t FROM {} t {} WHERE s.{token} IS NULL OR s.{token} < ?", self.target, self.join_side())
+                format!(
+                    "DELETE t FROM {} t {} WHERE s.{token} IS NULL OR s.{token} <= ?",
+                    self.target,
+                    self.join_side()
+                )
             }
         }
     }
@@ -210,10 +214,10 @@ impl<'a> TableText<'a> {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         match self.table.token_storage {
             TokenStorage::Column => {
-                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} < ?)", self.target)
+                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} <= ?)", self.target)
             }
             TokenStorage::Side => format!(
-                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} < ?)",
+                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} <= ?)",
                 self.target,
                 self.join_side()
             ),
@@ -224,7 +228,7 @@ impl<'a> TableText<'a> {
     /// now on. Parameter: the token.
     pub fn truncate_side(&self) -> String {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
-        format!("DELETE FROM {} WHERE {mark} = 0 AND {token} < ?", self.side)
+        format!("DELETE FROM {} WHERE {mark} = 0 AND {token} <= ?", self.side)
     }
 
     fn token_table(&self) -> &str {

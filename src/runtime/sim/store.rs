@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::core::epoch::{EpochQuestion, EpochRow, Settled, settle};
+use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
 use crate::core::lane::Claimed;
+use crate::core::ledger::Top;
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
@@ -28,6 +31,7 @@ pub struct Checkpoint {
     pub owner: String,
     pub open_delete: Option<Bytes>,
     pub counts: Counts,
+    pub top: Top,
 }
 
 /// Rows with their tokens, and tombstones: what a replay must not change.
@@ -44,6 +48,7 @@ pub struct Store {
     pub checkpoints: BTreeMap<(String, TopicPartition), Checkpoint>,
     pub quarantine: BTreeMap<(TopicPartition, i64), &'static str>,
     pub ledger: Vec<LedgerEntry>,
+    pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
     scopes: HashMap<String, u16>,
@@ -115,6 +120,7 @@ impl Store {
         row.next = advance.next;
         row.open_delete.clone_from(&advance.open_delete);
         row.counts += &advance.counts;
+        row.top = advance.top;
         Ok(())
     }
 
@@ -216,6 +222,20 @@ impl Lookup for Answers<'_> {
     async fn bounds(&mut self, _: &Table) -> Result<Arc<Bounds>, Failure> {
         self.trouble()?;
         Ok(Arc::default())
+    }
+
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        self.trouble()?;
+        let answer = settle(&self.store.epochs, &question).map(|settled| match settled {
+            Settled::Known(row) => row,
+            Settled::New(row) => {
+                self.store.epochs.push(row.clone());
+                row
+            }
+        });
+        // An answer that gets lost after it was written.
+        self.trouble()?;
+        Ok(answer)
     }
 
     async fn row_exists(&mut self, table: &Table, key: &[Value], _: bool) -> Result<bool, Failure> {

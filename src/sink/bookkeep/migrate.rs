@@ -11,9 +11,6 @@ use super::{end, sql};
 /// Format of the bookkeeping that this version reads and writes: the number of the last migration.
 pub const STORE_FORMAT: i64 = 2;
 
-/// What MySQL and MariaDB say of a column that is added a second time.
-const COLUMN_IS_THERE: &str = "mysql 1060";
-
 /// What [`migrate`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreInfo {
@@ -25,7 +22,7 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    [vec![&*sql::STORE_001], vec![&*sql::STORE_002_COLLECTION]]
+    [vec![&*sql::STORE_001], vec![&*sql::EPOCHS_002, &*sql::COLLECTION_002]]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others
@@ -83,11 +80,10 @@ async fn run_missing<S: Statements>(session: &mut S) -> Result<StoreInfo, Failur
         }
         for statement in files.iter().flat_map(|file| sql::split(file.of(dialect))) {
             match session.execute(statement, &[]).await {
-                Ok(_) => {}
-                // A migration that was cut off there: DDL commits by itself.
-                Err(failure) if dialect == Dialect::Mysql && failure.code == COLUMN_IS_THERE => {}
-                Err(failure) => {
-                    return Err(failure.context(format!("migrating lastword's store to format {number}")));
+                // A column that a migration added before it was cut off: MySQL cannot ask for it in the statement.
+                Err(failure) if failure.code == "mysql 1060" => {}
+                ran => {
+                    ran.map_err(|failure| failure.context(format!("migrating lastword's store to format {number}")))?;
                 }
             }
         }

@@ -15,6 +15,7 @@ mod admin;
 mod cells;
 mod claim;
 mod collect;
+mod epochs;
 mod ledger;
 mod migrate;
 mod quarantine;
@@ -31,6 +32,7 @@ pub use collect::{
     Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,
     floors, generations, now_ms, reset_floors, running_replays, writers_of,
 };
+pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use quarantine::{
@@ -72,6 +74,11 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
             stored(counts.filtered).into(),
             stored(counts.quarantined).into(),
             stored(counts.control).into(),
+            advance.top.token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
+            advance.top.time_ms.into(),
+            // The same 64 bits, as in the ledger.
+            advance.top.number.map(|(number, _)| number.cast_signed()).into(),
+            advance.top.number.map(|(_, seen)| seen).into(),
             Value::from(&*plan.checkpoint_owner),
             Value::from(&*advance.at.topic),
             advance.at.partition.into(),

@@ -19,9 +19,10 @@ use crate::core::plan::{Applied, Plan, TableOutcome};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::{PREFIX_BYTES, Token};
 use crate::core::value::Value;
+use crate::core::verdict::{Stored, StoredRow};
 use crate::sink::{Statements, bookkeep};
 
-use super::changes::{Change, Stored, Work, cut};
+use super::changes::{Change, Work, cut};
 use super::classify::{classify_for, is_duplicate_key};
 use super::session::MysqlSession;
 use super::values::Params;
@@ -122,8 +123,7 @@ impl MysqlSession {
 
     pub(super) async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
         for index in entries {
-            work.entries[*index].row = Stored::Absent;
-            work.entries[*index].tombstone = None;
+            work.entries[*index].stored = Stored::default();
         }
         let lock = work.table().contract == Contract::FinalState;
         if !is_side(work) {
@@ -140,7 +140,7 @@ impl MysqlSession {
         for row in self.ask(work, entries, |work, rows| work.text.read_rows(rows, lock)).await? {
             let index = work.entry_of(&row[..keys])?;
             let token = row.get(keys).map_or(Ok(None), |value| work.token_of(value))?;
-            work.entries[index].row = token.map_or(Stored::NoToken, Stored::Token);
+            work.entries[index].stored.row = token.map_or(StoredRow::Unversioned, StoredRow::At);
         }
         Ok(())
     }
@@ -153,8 +153,8 @@ impl MysqlSession {
             let token = row.get(keys).map_or(Ok(None), |value| work.token_of(value))?;
             let live = row.get(keys + 1).and_then(Value::as_int) == Some(0);
             match token {
-                Some(token) if live => work.entries[index].row = Stored::Token(token),
-                token => work.entries[index].tombstone = token,
+                Some(token) if live => work.entries[index].stored.row = StoredRow::At(token),
+                token => work.entries[index].stored.tombstone = token,
             }
         }
         Ok(())
@@ -166,7 +166,7 @@ impl MysqlSession {
         work: &mut Work<'_>,
         winners: &[usize],
     ) -> Result<Vec<usize>, Failure> {
-        let there = |work: &Work<'_>, index: &usize| work.entries[*index].row != Stored::Absent;
+        let there = |work: &Work<'_>, index: &usize| work.entries[*index].stored.row != StoredRow::Absent;
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
         let (present, absent): (Vec<usize>, Vec<usize>) = upserts.iter().partition(|index| there(work, index));
@@ -177,7 +177,7 @@ impl MysqlSession {
         let (marked, dead): (Vec<usize>, Vec<usize>) = deletes.iter().partition(|index| marks && there(work, index));
         self.mark(work, &marked).await?;
         let (raised, fresh): (Vec<usize>, Vec<usize>) =
-            dead.iter().partition(|index| work.entries[**index].tombstone.is_some());
+            dead.iter().partition(|index| work.entries[**index].stored.tombstone.is_some());
         let refused = self.tell(work, &fresh, Shape::Side, |work, rows| work.text.insert_side(rows)).await?;
         self.tell(work, &raised, Shape::Side, |work, rows| work.text.upsert_side(rows)).await?;
         work.tombstones_delta += (fresh.len() - refused.len()) as i64;
@@ -186,8 +186,9 @@ impl MysqlSession {
         self.tell(work, &gone, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
 
         let outlived = upserts.iter().chain(&marked).copied();
-        let outlived: Vec<usize> =
-            outlived.filter(|index| work.entries[*index].tombstone.is_some() && !again.contains(index)).collect();
+        let outlived: Vec<usize> = outlived
+            .filter(|index| work.entries[*index].stored.tombstone.is_some() && !again.contains(index))
+            .collect();
         self.drop_tombstones(work, &outlived).await?;
         again.extend(refused);
         Ok(again)
@@ -202,7 +203,7 @@ impl MysqlSession {
         self.remove(work, &deletes).await?;
         for index in winners {
             let entry = &work.entries[*index];
-            work.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.tombstone.is_some());
+            work.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.stored.tombstone.is_some());
         }
         Ok(Vec::new())
     }
@@ -275,14 +276,14 @@ impl MysqlSession {
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {
             let entries = work.entries.iter().enumerate();
             let unseen = entries.filter(|(_, entry)| entry.wins() && entry.is_upsert() == upserts);
-            unseen.filter(|(_, entry)| entry.row == Stored::Absent).map(|(index, _)| index).collect()
+            unseen.filter(|(_, entry)| entry.stored.row == StoredRow::Absent).map(|(index, _)| index).collect()
         };
         self.recheck_rows(work, unseen(work, true)).await?;
         self.recheck_tombstones(work, unseen(work, false)).await?;
         if let Some(token) = work.truncate.filter(|token| decided.is_none_or(|decided| decided < *token)) {
             let winners = work.entries.iter().enumerate().filter(|(_, entry)| entry.wins() && entry.is_upsert());
             let beaten =
-                winners.filter(|(_, entry)| entry.token() < &token).map(|(index, _)| index).collect::<Vec<_>>();
+                winners.filter(|(_, entry)| entry.token() <= &token).map(|(index, _)| index).collect::<Vec<_>>();
             for index in &beaten {
                 work.comparable(work.entries[*index].token(), &token)?;
             }
@@ -297,12 +298,12 @@ impl MysqlSession {
 
     /// Rows that we inserted, against tombstones that another writer has committed since.
     async fn recheck_rows(&mut self, work: &mut Work<'_>, rows: Vec<usize>) -> Result<(), Failure> {
-        rows.iter().for_each(|index| work.entries[*index].tombstone = None);
+        rows.iter().for_each(|index| work.entries[*index].stored.tombstone = None);
         self.read_side(work, &rows, false).await?;
         let (mut beaten, mut outlived) = (Vec::new(), Vec::new());
         for index in rows {
             let entry = &work.entries[index];
-            if let Some(tombstone) = &entry.tombstone {
+            if let Some(tombstone) = &entry.stored.tombstone {
                 work.comparable(entry.token(), tombstone)?;
                 if entry.token() <= tombstone { beaten.push(index) } else { outlived.push(index) }
             }
@@ -318,12 +319,12 @@ impl MysqlSession {
         let (mut beaten, mut outlived) = (Vec::new(), Vec::new());
         for index in tombstones {
             let entry = &work.entries[index];
-            match &entry.row {
-                Stored::Absent => {}
-                Stored::Token(row) if row > entry.token() => outlived.push(index),
-                Stored::Token(_) | Stored::NoToken => beaten.push(index),
+            match &entry.stored.row {
+                StoredRow::Absent => {}
+                StoredRow::At(row) if row > entry.token() => outlived.push(index),
+                StoredRow::At(_) | StoredRow::Vanished(_) | StoredRow::Unversioned => beaten.push(index),
             }
-            if let Stored::Token(row) = &entry.row {
+            if let StoredRow::At(row) = &entry.stored.row {
                 work.comparable(entry.token(), row)?;
             }
         }

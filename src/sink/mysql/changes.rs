@@ -4,30 +4,20 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use crate::core::collect::{below, below_floor_failure};
+use crate::core::collect::{below_floor_failure, makes_below};
 use crate::core::dialect::LADDER;
 use crate::core::dialect::mysql::{MAX_PLACEHOLDERS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert, Verdict};
+use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert};
 use crate::core::table::{Column, Contract, DeleteMode, Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 
 use super::values::{Params, key_bytes, wire_bytes};
 
 /// A statement of several rows is kept below so many bytes.
 const STATEMENT_BYTES: usize = 4 << 20;
-
-/// What the target holds for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
-    /// No row.
-    Absent,
-    /// A row that no event wrote yet: it loses to any.
-    NoToken,
-    /// A row with the token of its newest change.
-    Token(Token),
-}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'p> {
@@ -40,8 +30,7 @@ pub(super) enum Change<'p> {
 #[derive(Debug)]
 pub(super) struct Entry<'p> {
     pub(super) change: Change<'p>,
-    pub(super) row: Stored,
-    pub(super) tombstone: Option<Token>,
+    pub(super) stored: Stored,
     pub(super) verdict: Verdict,
 }
 
@@ -114,7 +103,7 @@ impl<'p> Work<'p> {
     }
 
     fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
-        let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins };
+        let entry = Entry { change, stored: Stored::default(), verdict: Verdict::Wins };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
         if self.by_key.insert(key, self.entries.len()).is_some() {
@@ -230,35 +219,17 @@ impl<'p> Work<'p> {
     }
 
     fn verdict(&self, entry: &Entry<'p>, repair: bool) -> Result<Verdict, Failure> {
-        let token = entry.token();
-        let beats = |stored: &Token, equal_too: bool| {
-            self.comparable(token, stored)?;
-            Ok::<bool, Failure>(stored < token || (equal_too && stored == token))
-        };
         if self.table().contract == Contract::ChangeLog {
-            return Ok(if entry.row == Stored::Absent { Verdict::Wins } else { Verdict::ByRow });
+            return Ok(if entry.stored.row == StoredRow::Absent { Verdict::Wins } else { Verdict::ByRow });
         }
-        // At equal tokens a delete loses to a live row; under soft delete the row of an equal token is its own mark.
-        let row_equal = repair && (entry.is_upsert() || self.text.mark_in_row());
-        if let Stored::Token(stored) = &entry.row
-            && !beats(stored, row_equal)?
-        {
-            return Ok(Verdict::ByRow);
+        let marks = self.table().delete == DeleteMode::Soft && self.text.mark_in_row();
+        let judge = Judge { truncate: self.truncate, marks, repair };
+        let verdict = judge.verdict(entry.token(), entry.is_upsert(), &entry.stored);
+        let verdict = verdict.map_err(|Incomparable(stored)| self.differ(entry.token(), &stored))?;
+        match entry.is_upsert() && makes_below(&self.floors, entry.token(), &entry.stored, verdict) {
+            true => Err(below_floor_failure(self.table().name())),
+            false => Ok(verdict),
         }
-        if let Some(stored) = &entry.tombstone
-            && !beats(stored, repair && !entry.is_upsert())?
-        {
-            return Ok(Verdict::ByTombstone);
-        }
-        if let Some(stored) = &self.truncate
-            && !beats(stored, true)?
-        {
-            return Ok(Verdict::ByTruncate);
-        }
-        if entry.is_upsert() && entry.row == Stored::Absent && below(&self.floors, token) {
-            return Err(below_floor_failure(self.table().name()));
-        }
-        Ok(Verdict::Wins)
     }
 
     /// Raises the truncate token that decisions rest on.
@@ -274,8 +245,12 @@ impl<'p> Work<'p> {
         if a.comparable(b) {
             return Ok(());
         }
+        Err(self.differ(a, b))
+    }
+
+    fn differ(&self, a: &Token, b: &Token) -> Failure {
         let text = format!("tokens {} and {} are of different formats or scopes", a.hex(), b.hex());
-        Err(incomparable(self.table(), &text))
+        incomparable(self.table(), &text)
     }
 
     /// The counts of the plan's outcome.

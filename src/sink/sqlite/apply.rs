@@ -16,19 +16,19 @@
 
 use sqlx::sqlite::SqliteArguments;
 
-use crate::core::collect::{below, below_floor_failure};
+use crate::core::collect::{below, below_floor_failure, makes_below};
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan, Verdict};
+use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::{Statements, bookkeep};
 
+use super::SqliteSession;
 use super::values::bind;
-use super::{SqliteSession, verdict};
-use verdict::{Judge, Stored};
 
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
@@ -69,8 +69,7 @@ impl SqliteSession {
                 work.floors = bookkeep::floors(self, plan.table.name()).await?;
             }
             self.read(&mut work).await?;
-            let truncate = limits.truncate;
-            work.decide(&Judge { storage: plan.table.token_storage, soft: work.soft(), truncate, repair })?;
+            work.decide(&Judge { truncate: limits.truncate, marks: work.soft() && work.text.mark_in_row(), repair })?;
             self.write_rows(&work).await?;
             self.write_deletes(&mut work).await?;
             self.write_side(&mut work).await?;
@@ -96,7 +95,7 @@ impl SqliteSession {
         let holds = bookkeep::lock_table(self, name, Some(ours)).await?;
         let parameter = [Value::bytes(ours.as_bytes())];
         if !self.query(&work.text.truncate_incomparable(), &parameter).await?.is_empty() {
-            return Err(verdict::incomparable("a TRUNCATE and a row have tokens of different sources"));
+            return Err(incomparable("a TRUNCATE and a row have tokens of different sources"));
         }
         let before = self.tombstones(work).await?;
         for statement in work.text.truncate() {
@@ -124,7 +123,7 @@ impl SqliteSession {
                 for row in self.fetch(&work.text.stored(rows, all), arguments).await? {
                     let place = row.first().and_then(Value::as_int).and_then(|place| usize::try_from(place).ok());
                     if let Some(entry) = place.and_then(|place| part.get(place)) {
-                        work.entries[*entry].stored = Stored::from_row(&row)?;
+                        work.entries[*entry].found = Found::from_row(&row, work.plan.table.token_storage)?;
                     }
                 }
             }
@@ -135,7 +134,7 @@ impl SqliteSession {
     async fn write_rows(&mut self, work: &Work<'_>) -> Result<(), Failure> {
         for (number, group) in work.plan.upserts.iter().enumerate() {
             let columns = &group.columns;
-            let over = |entry: &Entry<'_>| !work.can_insert[number] && entry.stored.present;
+            let over = |entry: &Entry<'_>| !work.can_insert[number] && entry.found.present;
             let written = work.of_group(number, |entry| entry.wins() && over(entry));
             self.run(work, &written, Shape::Row, |text, rows| text.update(columns, rows)).await?;
             let written = work.of_group(number, |entry| entry.wins() && !over(entry));
@@ -149,7 +148,7 @@ impl SqliteSession {
         if !work.soft() {
             self.run(work, &deletes, Shape::Key, TableText::delete).await?;
         } else if work.text.mark_in_row() {
-            let there: Vec<usize> = deletes.into_iter().filter(|entry| work.entries[*entry].stored.present).collect();
+            let there: Vec<usize> = deletes.into_iter().filter(|entry| work.entries[*entry].found.present).collect();
             self.run(work, &there, Shape::Dated, TableText::mark).await?;
         }
         Ok(())
@@ -161,17 +160,18 @@ impl SqliteSession {
             let winners = work.matching(Entry::wins);
             self.run(work, &winners, Shape::Side, TableText::bury).await?;
             for entry in winners.iter().map(|entry| &work.entries[*entry]) {
-                work.outcome.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.stored.is_dead());
+                work.outcome.tombstones_delta +=
+                    i64::from(!entry.is_upsert()) - i64::from(entry.found.stored.tombstone.is_some());
             }
             return Ok(());
         }
         // A softly deleted row carries the token itself.
         let marks = work.soft();
-        let in_row = |entry: &Entry<'_>| entry.is_upsert() || (marks && entry.stored.present);
+        let in_row = |entry: &Entry<'_>| entry.is_upsert() || (marks && entry.found.present);
         let dead = work.matching(|entry| entry.wins() && !in_row(entry));
         self.run(work, &dead, Shape::Dated, TableText::bury).await?;
-        let fresh = dead.iter().filter(|entry| work.entries[**entry].stored.side.is_none()).count();
-        let outlived = work.matching(|entry| entry.wins() && in_row(entry) && entry.stored.side.is_some());
+        let fresh = dead.iter().filter(|entry| work.entries[**entry].found.stored.tombstone.is_none()).count();
+        let outlived = work.matching(|entry| entry.wins() && in_row(entry) && entry.found.stored.tombstone.is_some());
         self.run(work, &outlived, Shape::Key, TableText::exhume).await?;
         work.outcome.tombstones_delta += fresh as i64 - outlived.len() as i64;
         Ok(())
@@ -198,6 +198,44 @@ impl SqliteSession {
     }
 }
 
+/// What was found for a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    stored: Stored,
+    /// The row is there. Known only where it was asked for, or where the key's token is not smaller than the event's.
+    present: bool,
+}
+
+impl Found {
+    /// From a row of [`TableText::stored`].
+    fn from_row(row: &[Value], storage: TokenStorage) -> Result<Self, Failure> {
+        let truth = |at: usize| row.get(at).and_then(Value::as_int) == Some(1);
+        let (in_row, side, present, dead) = (token(row.get(1))?, token(row.get(2))?, truth(3), truth(4));
+        let live = match storage {
+            TokenStorage::Column => in_row.map(StoredRow::At),
+            TokenStorage::Side if dead => None,
+            TokenStorage::Side => {
+                side.map(|token| if present { StoredRow::At(token) } else { StoredRow::Vanished(token) })
+            }
+        };
+        let other = if present { StoredRow::Unversioned } else { StoredRow::Absent };
+        Ok(Self { stored: Stored { row: live.unwrap_or(other), tombstone: side.filter(|_| dead) }, present })
+    }
+}
+
+fn token(value: Option<&Value>) -> Result<Option<Token>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_bytes().and_then(Token::from_bytes).map(Some).ok_or_else(|| {
+            Failure::operator("damaged_token", "a stored token has the wrong length; was it changed by hand?")
+        }),
+    }
+}
+
+fn incomparable(what: &str) -> Failure {
+    Failure::new(Class::Record, "incomparable_token", what)
+}
+
 /// The changes of one table on their way.
 struct Work<'a> {
     plan: &'a TablePlan,
@@ -216,7 +254,7 @@ struct Entry<'a> {
     /// Group and values of an upsert.
     row: Option<(usize, &'a [Value])>,
     key: Vec<&'a Value>,
-    stored: Stored,
+    found: Found,
     verdict: Verdict,
 }
 
@@ -241,7 +279,7 @@ impl<'a> Work<'a> {
                 token: row.token,
                 row: Some((number, row.values.as_slice())),
                 key: places.iter().map(|place| &row.values[*place]).collect(),
-                stored: Stored::default(),
+                found: Found::default(),
                 verdict: Verdict::Wins,
             }));
         }
@@ -251,7 +289,7 @@ impl<'a> Work<'a> {
                 token: delete.token,
                 row: None,
                 key: delete.key.iter().collect(),
-                stored: Stored::default(),
+                found: Found::default(),
                 verdict: Verdict::Wins,
             }));
         }
@@ -285,8 +323,12 @@ impl<'a> Work<'a> {
 
     fn decide(&mut self, judge: &Judge) -> Result<(), Failure> {
         for entry in &mut self.entries {
-            entry.verdict = judge.judge(&entry.token, entry.row.is_some(), &entry.stored)?;
-            if entry.wins() && entry.is_upsert() && entry.stored.is_absent() && below(&self.floors, &entry.token) {
+            let verdict = judge.verdict(&entry.token, entry.row.is_some(), &entry.found.stored);
+            entry.verdict = verdict.map_err(|Incomparable(_)| {
+                incomparable("an event and what is stored for its key have tokens of different sources")
+            })?;
+            let stored = &entry.found.stored;
+            if entry.is_upsert() && makes_below(&self.floors, &entry.token, stored, entry.verdict) {
                 return Err(below_floor_failure(self.plan.table.name()));
             }
             self.outcome.count(entry.verdict);

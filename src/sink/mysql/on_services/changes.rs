@@ -320,6 +320,7 @@ async fn checkpoints_move_with_the_rows_or_nothing_does() {
         counts: Counts { changes: 1, ..Counts::default() },
         source_time_ms: None,
         open_delete: None,
+        top: Default::default(),
     }];
     session.apply(&plan).await.expect("first");
     plan.tables[0].upserts[0].rows[0].token = token(20);

@@ -144,8 +144,16 @@ async fn checkpoints_move_with_the_rows_or_not_at_all() {
         let at = TopicPartition::new("t", 0);
         let counts = Counts { changes: 1, ..Counts::default() };
         plan.checkpoint_owner = "s_checkpoint".into();
-        plan.advances =
-            vec![Advance { at, fence, from, next: from + 1, counts, source_time_ms: None, open_delete: None }];
+        plan.advances = vec![Advance {
+            at,
+            fence,
+            from,
+            next: from + 1,
+            counts,
+            source_time_ms: None,
+            open_delete: None,
+            top: Default::default(),
+        }];
         plan
     };
     assert_eq!(apply(&mut s, &advance(3, 100)).await.applied, 1);
