@@ -90,7 +90,7 @@ impl MysqlSession {
     }
 
     /// Takes in what holds for all keys of the table; floors that rose since the decisions undo the transaction.
-    async fn take_limits(&mut self, work: &mut Work<'_>, limits: bookkeep::Limits) -> Result<(), Failure> {
+    pub(super) async fn take_limits(&mut self, work: &mut Work<'_>, limits: bookkeep::Limits) -> Result<(), Failure> {
         work.raise_truncate(limits.truncate)?;
         match work.floor_version {
             None if limits.floor_version > 0 => work.floors = bookkeep::floors(self, work.table().name()).await?,
