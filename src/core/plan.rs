@@ -35,8 +35,21 @@ pub struct Plan {
     pub snapshots: Vec<SnapshotEnd>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
+    /// Of a replay: if there are more when it ends, it must be made again.
+    pub nulls: Vec<KnownNulls>,
     /// Rewrite rows whose token is equal (`replay --repair`).
     pub repair: bool,
+}
+
+/// How many null values of a partition are known to have deleted rows ([`super::nulls::NULL_DELETE`]).
+#[derive(Clone, Debug)]
+pub struct KnownNulls {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Incarnation of its topic.
+    pub incarnation: Arc<str>,
+    /// Their number.
+    pub count: u64,
 }
 
 /// A checkpoint moves from exactly `from` to `next`, under exactly `fence`.
@@ -99,6 +112,8 @@ pub struct TablePlan {
     pub upserts: Vec<UpsertGroup>,
     /// Keys to delete.
     pub deletes: Vec<Delete>,
+    /// Keys whose delete event is gone. None of them is among the others.
+    pub orphans: Vec<Orphan>,
     /// Greatest token of a TRUNCATE in this batch.
     pub truncate: Option<Token>,
     /// TRUNCATE events in this batch. Each counts as applied: it took effect, or a greater one had before.
@@ -108,10 +123,17 @@ pub struct TablePlan {
 }
 
 impl TablePlan {
-    /// A plan that changes nothing, to begin with in tests.
-    #[cfg(test)]
-    pub(crate) fn new(table: Arc<Table>) -> Self {
-        Self { table, upserts: Vec::new(), deletes: Vec::new(), truncate: None, truncates: 0, collapsed: 0 }
+    /// A plan that changes nothing, to begin with.
+    pub fn new(table: Arc<Table>) -> Self {
+        Self {
+            table,
+            upserts: Vec::new(),
+            deletes: Vec::new(),
+            orphans: Vec::new(),
+            truncate: None,
+            truncates: 0,
+            collapsed: 0,
+        }
     }
 
     /// Rows to write.
@@ -144,6 +166,19 @@ pub struct Upsert {
 pub struct Delete {
     /// Token of the event.
     pub token: Token,
+    /// Values of the key columns, in the order of `table.key`.
+    pub key: Vec<Value>,
+}
+
+/// A key to delete for a null value whose delete event was compacted away. It carries no token of its own: it deletes the row
+/// that was there when everything before it was applied.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// Token of that row: if it has another one, the change loses.
+    pub token: Token,
+    /// Token of the tombstone, just below the row's: the row's own newest event, if it comes again behind the null value, wins
+    /// over it, and every older one loses.
+    pub below: Token,
     /// Values of the key columns, in the order of `table.key`.
     pub key: Vec<Value>,
 }

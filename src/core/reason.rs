@@ -106,6 +106,11 @@ const REASONS: &[Reason] = &[
         remedy: "change the column's type, or leave the column out with `exclude_columns`",
     },
     Reason {
+        code: "unique_violation",
+        meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
+        remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
+    },
+    Reason {
         code: "unsupported_type",
         meaning: "a column's type is not understood",
         remedy: "leave the column out with `exclude_columns`",

@@ -75,8 +75,7 @@ impl Judge {
         if !beats(self.truncate, false) {
             return Ok(Verdict::ByTruncate);
         }
-        // A row that was made by hand for a dead key goes when its delete is repeated for repair.
-        if !beats(stored.tombstone, self.repair && !is_upsert) {
+        if !beats(stored.tombstone, false) {
             return Ok(Verdict::ByTombstone);
         }
         let again = match stored.row {
@@ -115,11 +114,7 @@ mod tests {
             Row::Vanished(row) if row == event => !is_upsert,
             Row::At(row) | Row::Vanished(row) => row > event,
         };
-        let by_tombstone = match tombstone {
-            Some(dead) if dead == event => is_upsert || !repair,
-            Some(dead) => dead > event,
-            None => false,
-        };
+        let by_tombstone = tombstone.is_some_and(|dead| dead >= event);
         let by_truncate = truncate.is_some_and(|truncate| truncate >= event);
         let reasons =
             [(by_truncate, Verdict::ByTruncate), (by_tombstone, Verdict::ByTombstone), (by_row, Verdict::ByRow)];

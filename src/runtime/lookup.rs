@@ -12,6 +12,7 @@ use crate::core::failure::Failure;
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::sink::bookkeep::LiveRow;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Refused, Resolved, Tables};
@@ -40,13 +41,8 @@ pub trait Lookup: Send {
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
 
-    /// Whether a key has a row: one that lives, or with `marked` one that is marked as deleted as well.
-    fn row_exists(
-        &mut self,
-        table: &Table,
-        key: &[Value],
-        marked: bool,
-    ) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// Whether a key has a row, be it marked as deleted.
+    fn has_row(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
 
     /// The truncate token and the floors of a table, perhaps as they were a moment ago.
     fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
@@ -56,6 +52,13 @@ pub trait Lookup: Send {
         &mut self,
         question: EpochQuestion,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
+
+    /// The live row of a key, if it has one.
+    fn live_row(
+        &mut self,
+        table: &Table,
+        key: &[Value],
+    ) -> impl Future<Output = Result<Option<LiveRow>, Failure>> + Send;
 }
 
 /// The answers of a database.
@@ -79,8 +82,8 @@ impl Lookup for Live<'_> {
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value], marked: bool) -> Result<bool, Failure> {
-        bookkeep::row_exists(self.session, table, key, marked).await
+    async fn has_row(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        bookkeep::has_row(self.session, table, key).await
     }
 
     async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
@@ -89,6 +92,10 @@ impl Lookup for Live<'_> {
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
         bookkeep::epoch(self.session, &question).await
+    }
+
+    async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
+        bookkeep::live_row(self.session, table, key).await
     }
 }
 

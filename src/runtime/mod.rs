@@ -9,6 +9,7 @@ pub mod collect;
 pub mod feeding;
 pub mod lane;
 pub mod lookup;
+mod nulls;
 pub mod planner;
 pub mod progress;
 pub mod replay;

@@ -18,8 +18,9 @@ use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Meeting, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
+use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
-use crate::core::plan::{LedgerEntry, Plan, SnapshotEnd, Upsert};
+use crate::core::plan::{KnownNulls, LedgerEntry, Plan, SnapshotEnd, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
 use crate::core::table::{ColumnType, Table};
 use crate::core::token::Token;
@@ -27,6 +28,7 @@ use crate::core::value::Value;
 use crate::sink::Session;
 
 use super::lookup::{Bounds, Live, Lookup, Scopes};
+use super::nulls::orphan_null;
 use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
@@ -45,7 +47,7 @@ pub struct Planned {
 }
 
 /// What a pushed record asks for.
-enum Step {
+pub(super) enum Step {
     Next,
     /// End the plan before this record.
     Cut,
@@ -70,18 +72,19 @@ pub struct Planner {
     config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
-    decoders: HashMap<Arc<str>, TopicDecoder>,
-    ledgers: HashMap<TopicPartition, Ledger>,
+    pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
+    pub(super) ledgers: HashMap<TopicPartition, Ledger>,
+    pub(super) nulls: HashMap<TopicPartition, Nulls>,
     mappings: Cache<MappingKey, Resolved>,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
-    last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
     /// Bounds of the tables of the plan that is being made.
     bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
-    follows: bool,
+    pub(super) follows: bool,
     /// Token and source time of the streamed change that is being planned.
     streamed: Option<(Token, Option<i64>)>,
 }
@@ -102,6 +105,7 @@ impl Planner {
             scopes,
             decoders: HashMap::new(),
             ledgers: HashMap::new(),
+            nulls: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
@@ -123,6 +127,7 @@ impl Planner {
         top: Top,
     ) {
         let top = if self.follows { Top::default() } else { top };
+        self.nulls.insert(at.clone(), Nulls::load(entries, at, incarnation));
         self.ledgers.insert(at.clone(), Ledger::load(entries, epochs, at, incarnation, top));
     }
 
@@ -131,6 +136,9 @@ impl Planner {
         for entry in &plan.ledger {
             if let Some(ledger) = self.ledgers.get_mut(&entry.at) {
                 ledger.forget_from(entry.offset);
+            }
+            if let Some(nulls) = self.nulls.get_mut(&entry.at) {
+                nulls.forget_from(entry.offset);
             }
         }
         self.tables.forget_bounds();
@@ -154,6 +162,10 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
             builder.partition(at, owned.fence, owned.next, owned.open_delete.clone());
+            if self.follows {
+                let count = self.nulls.get(at).map_or(0, Nulls::count);
+                builder.nulls(KnownNulls { at: at.clone(), incarnation: Arc::clone(&owned.incarnation), count });
+            }
             self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
         let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
@@ -169,6 +181,9 @@ impl Planner {
                     OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
                 }
                 continue;
+            }
+            if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
+                self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
             let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
                 Ok(step) => step,
@@ -214,6 +229,9 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
         self.bounds.clear();
+        if record.value.is_none() {
+            return Ok(Err(orphan_null("what lies behind it was applied since")));
+        }
         self.follows = true;
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
@@ -272,49 +290,12 @@ impl Planner {
                 builder.control(record);
                 Ok(Ok(Step::Next))
             }
-            Decoded::Null => self.null(builder, record, lookup).await,
+            Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
                 let reading = Reading { record, value: &value, incarnation };
                 self.change(builder, &reading, event, lookup).await
             }
         }
-    }
-
-    /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
-    /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
-    async fn null<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        if builder.is_shadow(record) || self.has_no_row(builder, record, lookup).await? {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        }
-        Ok(Err(Rejection::new(
-            "orphan_null",
-            "a null value without the delete event that belongs before it (compacted away?), for a key that has a row; ordering it is not supported yet",
-        )))
-    }
-
-    /// Whether the key of a null value is known to have no row.
-    async fn has_no_row<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let Some(key) = &record.key else { return Ok(false) };
-        let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
-        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
-        let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(false) };
-        let Some(values) = mapping.key_values(&row, key) else { return Ok(false) };
-        let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>());
-        if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
-            return Ok(false);
-        }
-        Ok(!lookup.row_exists(&mapping.table, &values, false).await?)
     }
 
     async fn change<L: Lookup>(
@@ -416,7 +397,7 @@ impl Planner {
         Ok(())
     }
 
-    async fn resolve<L: Lookup>(
+    pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
         event: &RawEvent<'_>,
@@ -459,6 +440,11 @@ impl Planner {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
+        let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
+        if outlived.is_some_and(|null| record.offset < null) {
+            builder.outlived(record, &mapping.table, event.op);
+            return Ok(Ok(Step::Next));
+        }
         if let Effect::Upsert(row) = &change.effect
             && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
         {
@@ -507,7 +493,7 @@ impl Planner {
             None => {
                 let key = mapping.key_of(row);
                 let stored = lookup.stored_token(table, &key).await?;
-                Ok(!loses(stored) && !lookup.row_exists(table, &key, true).await?)
+                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
             }
         }
     }

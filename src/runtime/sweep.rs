@@ -199,14 +199,7 @@ impl Sweeper<'_> {
             return Ok(0);
         };
         let count = bookkeep::count_beaten(self.session, &table, &sweep.token).await?;
-        let tombstone = TablePlan {
-            table,
-            upserts: Vec::new(),
-            deletes: Vec::new(),
-            truncate: Some(sweep.token),
-            truncates: 0,
-            collapsed: 0,
-        };
+        let tombstone = TablePlan { truncate: Some(sweep.token), ..TablePlan::new(table) };
         let plan = Plan {
             checkpoint_owner: self.pipeline.into(),
             pipeline: self.pipeline.into(),

@@ -205,14 +205,14 @@ pub(super) fn recreated_connectors(dialect: Dialect) {
             let path = captures::file("postgresql", form, scenario).expect("the capture");
             let records = captures::read(&path);
             let expected = captures::expected("postgresql", scenario).remove(0);
-            let into = format!("[[table]]\ntopic = \"^.*\"\ninto = \"contacts\"\n");
+            let into = "[[table]]\ntopic = \"^.*\"\ninto = \"contacts\"\n";
             if form == "json-plain" {
                 let text = if dialect == Dialect::Sqlite { "text" } else { "varchar(100)" };
                 let strict = if dialect == Dialect::Sqlite { "strict" } else { "" };
                 database
                     .execute(&format!("create table contacts (id integer primary key, v {text}, n integer) {strict}"));
             }
-            let program = over_files(&database, &records, &into);
+            let program = over_files(&database, &records, into);
             program.catch_up(&[]);
             let show = || {
                 let columns =

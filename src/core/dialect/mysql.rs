@@ -95,6 +95,10 @@ impl<'a> TableText<'a> {
     }
 
     /// An insert that overwrites the rows that are there. Parameters as for [`insert_rows`](Self::insert_rows).
+    ///
+    /// Only for rows that are known to be there (and locked), where the table has a second unique key: `ON DUPLICATE KEY`
+    /// updates the row over which the insert stumbles first. Of a row that is there that is the primary key, which is the
+    /// clustered index and is written first; a new row would stumble over another row's unique value and change that row.
     pub fn upsert_rows(&self, columns: &[usize], rows: usize) -> String {
         let mut assigned: Vec<String> = columns
             .iter()
@@ -132,6 +136,12 @@ impl<'a> TableText<'a> {
             assigned.extend(self.table.key.first().map(|index| format!("{0} = {0}", self.column(*index))));
         }
         format!("UPDATE {} SET {} WHERE {}", self.target, assigned.join(", "), self.predicate(1))
+    }
+
+    /// Sets unique columns of rows to NULL. Parameters: the keys.
+    pub fn park_rows(&self, columns: &[usize], rows: usize) -> String {
+        let nulls: Vec<String> = columns.iter().map(|index| format!("{} = NULL", self.column(*index))).collect();
+        format!("UPDATE {} SET {} WHERE {}", self.target, nulls.join(", "), self.predicate(rows))
     }
 
     /// Marks rows as deleted. Parameters: with tokens in rows, the key and the token of each row; then the keys.

@@ -13,6 +13,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::lane::Claimed;
 use crate::core::ledger::Top;
 use crate::core::mapping::Mapping;
+use crate::core::nulls::NULL_DELETE;
 use crate::core::order::OrderPolicy;
 use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
 use crate::core::record::TopicPartition;
@@ -21,6 +22,7 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::{Bounds, Lookup};
 use crate::runtime::tables::{Met, Refused, Resolved};
+use crate::sink::bookkeep::LiveRow;
 
 use super::history::{BAD, Random};
 
@@ -133,6 +135,12 @@ impl Store {
                 self.ledger.push(entry.clone());
             }
         }
+        for known in &plan.nulls {
+            let found = self.ledger.iter().filter(|entry| entry.at == known.at && entry.kind == NULL_DELETE).count();
+            if found as u64 != known.count {
+                return Err(Failure::new(Class::Fenced, "fenced", "a null value was decided meanwhile"));
+            }
+        }
         Ok(Applied { tables })
     }
 
@@ -158,6 +166,16 @@ impl Store {
             *held = token.clone().max(held.clone());
             contents.rows.retain(|(of, _), (row, _)| *of != name || *row > token);
             contents.tombstones.retain(|(of, _), stone| *of != name || *stone > token);
+        }
+        for orphan in &plan.orphans {
+            let key = (name.clone(), orphan.key[0].as_int().unwrap_or(-1));
+            if contents.rows.get(&key).is_some_and(|(held, _)| held == orphan.token.as_bytes()) {
+                outcome.applied += 1;
+                contents.rows.remove(&key);
+                contents.tombstones.insert(key, orphan.below.as_bytes().to_vec());
+            } else {
+                outcome.superseded_by_row += 1;
+            }
         }
         let upserts = plan.upserts.iter().flat_map(|group| &group.rows);
         let upserts = upserts.map(|row| (row.values[0].clone(), row.token, Some(row.values[1].clone())));
@@ -273,9 +291,14 @@ impl Lookup for Answers<'_> {
         Ok(answer)
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value], _: bool) -> Result<bool, Failure> {
+    async fn has_row(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        Ok(self.live_row(table, key).await?.is_some())
+    }
+
+    async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
         self.trouble()?;
         let key = (table.name().table.clone(), key[0].as_int().unwrap_or(-1));
-        Ok(self.store.contents.rows.contains_key(&key))
+        let row = self.store.contents.rows.get(&key);
+        Ok(row.map(|(token, _)| LiveRow { token: Token::from_bytes(token) }))
     }
 }

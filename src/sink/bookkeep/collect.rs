@@ -210,7 +210,7 @@ async fn close_in_transaction<S: Statements>(
 /// The floors of a table, one a scope.
 pub async fn floors<S: Statements>(session: &mut S, table: &TableName) -> Result<Vec<Token>, Failure> {
     let rows = session.query(sql::FLOOR_LIST.of(session.dialect()), &[Value::from(table.to_string())]).await?;
-    Cells::each(rows, |cells| tables::token(cells)?.ok_or_else(|| damaged("a floor has no token")))
+    Cells::each(rows, |cells| tables::token_cell(cells)?.ok_or_else(|| damaged("a floor has no token")))
 }
 
 /// Tombstones of a table that are there, and with `before_ms` only those that were written before.
@@ -306,7 +306,7 @@ async fn greatest_tokens<S: Statements>(
         }
     };
     let rows = session.query(&text, &[before_ms.into()]).await?;
-    Cells::each(rows, |cells| tables::token(cells)?.ok_or_else(|| damaged("a tombstone has no token")))
+    Cells::each(rows, |cells| tables::token_cell(cells)?.ok_or_else(|| damaged("a tombstone has no token")))
 }
 
 /// Only what is not above the floor goes, whatever became of the tombstones since it was raised.

@@ -18,6 +18,7 @@ mod collect;
 mod epochs;
 mod ledger;
 mod migrate;
+mod orphans;
 mod quarantine;
 mod replay;
 mod sql;
@@ -35,6 +36,7 @@ pub use collect::{
 pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
+pub use orphans::delete_orphans;
 pub use quarantine::{
     QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
     quarantine_list,
@@ -45,12 +47,13 @@ pub use replay::{
 };
 pub use sweep::{Sweep, SweepState, beaten_keys, count_beaten, sweep_settle, sweep_wait, sweeps};
 pub use tables::{
-    Limits, TableCounters, TableState, ensure_table_state, limits, lock_table, row_exists, stored_tokens,
-    table_counters, table_states,
+    Limits, LiveRow, TableCounters, TableState, ensure_table_state, has_row, limits, live_row, lock_table,
+    stored_tokens, table_counters, table_states,
 };
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Advance, Plan, TableOutcome};
+use crate::core::record::TopicPartition;
 use crate::core::value::Value;
 
 use super::Statements;
@@ -92,19 +95,21 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
     if missed.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = missed.iter().map(ToString::to_string).collect();
-    let mut failure = Failure::new(
-        Class::Fenced,
-        "fenced",
-        format!("the checkpoint of {} was claimed or moved by someone else", named.join(", ")),
-    );
-    failure.fenced = missed;
-    Err(failure)
+    Err(taken_back(missed, "the checkpoint was claimed or moved by someone else"))
+}
+
+/// A plan that must be made again from what the checkpoints of these partitions, and the ledger, say now.
+fn taken_back(partitions: Vec<TopicPartition>, why: &str) -> Failure {
+    let named: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    let mut failure = Failure::new(Class::Fenced, "fenced", format!("{}: {why}", named.join(", ")));
+    failure.fenced = partitions;
+    failure
 }
 
 /// The rest of a plan's bookkeeping, inside its transaction after the tables: ledger rows, quarantined records, settled
 /// quarantine entries, counters per table. `outcomes` are in the order of the plan's tables.
 pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[TableOutcome]) -> Result<(), Failure> {
+    orphans::check_nulls(session, plan).await?;
     for entry in &plan.ledger {
         ledger::add(session, entry).await?;
     }

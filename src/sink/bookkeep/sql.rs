@@ -142,6 +142,7 @@ statements! {
     EPOCH_LIST = "epoch_list" shared;
     EPOCH_FORGET = "epoch_forget" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;
     SCOPE_LAST = "scope_last" shared;

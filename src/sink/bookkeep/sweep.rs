@@ -88,7 +88,7 @@ pub async fn sweeps<S: Statements>(session: &mut S) -> Result<Vec<Sweep>, Failur
         Ok(Sweep {
             table: cells.text()?,
             topic: cells.text()?,
-            token: tables::token(cells)?.ok_or_else(|| damaged("a sweep has no token"))?,
+            token: tables::token_cell(cells)?.ok_or_else(|| damaged("a sweep has no token"))?,
             incarnation: cells.text()?,
             position: cells.int()?,
             marked_ms: cells.int()?,

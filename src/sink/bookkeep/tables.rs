@@ -117,7 +117,7 @@ pub struct Limits {
 
 impl Limits {
     fn of(cells: &mut Cells) -> Result<Self, Failure> {
-        Ok(Self { truncate: token(cells)?, floor_version: cells.int()? })
+        Ok(Self { truncate: token_cell(cells)?, floor_version: cells.int()? })
     }
 }
 
@@ -169,7 +169,7 @@ fn unknown(table: &TableName) -> Failure {
     )
 }
 
-pub(super) fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
+pub(super) fn token_cell(cells: &mut Cells) -> Result<Option<Token>, Failure> {
     match cells.bytes_or_null()? {
         None => Ok(None),
         Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
@@ -245,7 +245,7 @@ pub async fn stored_tokens<S: Statements>(
             let mut cells = Cells::new(row);
             let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
             let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
-            *slot = greater(table, token(&mut cells)?, token(&mut cells)?)?;
+            *slot = greater(table, token_cell(&mut cells)?, token_cell(&mut cells)?)?;
         }
     }
     Ok(tokens)
@@ -259,27 +259,67 @@ fn lookups(table: &Table) -> usize {
     }
 }
 
-/// Whether a key has a row: one that lives, or with `marked` one that is marked as deleted as well.
-pub async fn row_exists<S: Statements>(
+/// A row that is there and not softly deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRow {
+    /// Token of its newest change; `None` if no event wrote it.
+    pub token: Option<Token>,
+}
+
+/// The live row of a key, if it has one.
+pub async fn live_row<S: Statements>(
     session: &mut S,
     table: &Table,
     key: &[Value],
-    marked: bool,
-) -> Result<bool, Failure> {
+) -> Result<Option<LiveRow>, Failure> {
     let dialect = session.dialect();
+    let equal = key_equal(dialect, table);
+    let live = if table.delete == DeleteMode::Soft {
+        format!(" and not {}", dialect.ident(DELETED_COLUMN))
+    } else {
+        String::new()
+    };
+    let live = if table.shape.has_deleted { live } else { String::new() };
+    let token = match table.token_storage {
+        TokenStorage::Column => dialect.ident(TOKEN_COLUMN),
+        TokenStorage::Side => "null".to_owned(),
+    };
+    let text = format!("select 1, {token} from {} where {}{live}", dialect.table(table.name()), equal);
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else { return Ok(None) };
+    let mut cells = Cells::new(row);
+    cells.int()?;
+    if table.token_storage == TokenStorage::Column {
+        return Ok(Some(LiveRow { token: token_cell(&mut cells)? }));
+    }
+    // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
+    let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
+    let text = format!("select {dead}, {} from {side} where {}", dialect.ident(TOKEN_COLUMN), equal);
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else {
+        return Ok(Some(LiveRow { token: None }));
+    };
+    let is_dead = matches!(row.first(), Some(Value::Bool(true) | Value::Int(1)));
+    if is_dead && table.delete == DeleteMode::Soft {
+        return Ok(None);
+    }
+    let mut cells = Cells::new(row.into_iter().skip(1).collect());
+    Ok(Some(LiveRow { token: token_cell(&mut cells)?.filter(|_| !is_dead) }))
+}
+
+/// Whether a key has a row, be it marked as deleted.
+pub async fn has_row<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+    let dialect = session.dialect();
+    let text = format!("select 1 from {} where {}", dialect.table(table.name()), key_equal(dialect, table));
+    Ok(!session.query(&text, key).await?.is_empty())
+}
+
+fn key_equal(dialect: Dialect, table: &Table) -> String {
     let equal: Vec<String> = (1..)
         .zip(&table.key)
         .map(|(number, at)| {
             format!("{} = {}", dialect.ident(&table.shape.columns[*at].name), dialect.placeholder(number))
         })
         .collect();
-    let live = if table.delete == DeleteMode::Soft && !marked {
-        format!(" and not {}", dialect.ident(DELETED_COLUMN))
-    } else {
-        String::new()
-    };
-    let text = format!("select 1 from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
-    Ok(!session.query(&text, key).await?.is_empty())
+    equal.join(" and ")
 }
 
 fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {

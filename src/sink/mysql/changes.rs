@@ -64,6 +64,10 @@ pub(super) struct Work<'p> {
     pub(super) floor_version: Option<i64>,
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
+    /// How the keys whose delete event is gone ended.
+    pub(super) orphans: TableOutcome,
+    /// Rows let go of their unique values before any is written over.
+    pub(super) parks: bool,
     /// For each group the positions of the key columns among its columns.
     positions: Vec<Vec<usize>>,
     by_key: HashMap<Vec<u8>, usize>,
@@ -83,6 +87,8 @@ impl<'p> Work<'p> {
             floor_version: None,
             tombstones_delta: 0,
             recheck_deleted: 0,
+            orphans: TableOutcome::default(),
+            parks: false,
             positions: Vec::new(),
             by_key: HashMap::new(),
         };
@@ -115,6 +121,12 @@ impl<'p> Work<'p> {
 
     pub(super) fn table(&self) -> &'p Table {
         &self.plan.table
+    }
+
+    /// Those of some entries that are upserts of a group.
+    pub(super) fn of_group(&self, entries: &[usize], group: usize) -> Vec<usize> {
+        let belongs = |index: &usize| matches!(self.entries[*index].change, Change::Upsert(of, _) if of == group);
+        entries.iter().copied().filter(belongs).collect()
     }
 
     /// A TRUNCATE of this plan that is to be carried out.
@@ -261,6 +273,7 @@ impl<'p> Work<'p> {
             tombstones_delta: self.tombstones_delta,
             ..TableOutcome::default()
         };
+        outcome += &self.orphans;
         self.entries.iter().for_each(|entry| outcome.count(entry.verdict));
         outcome
     }
@@ -279,14 +292,6 @@ fn named(table: &Table, failure: Failure) -> Failure {
 fn check(table: &Table) -> Result<(), Failure> {
     let refuse = |code: &str, text: String| Err(named(table, Failure::operator(code, text)));
     let shape = &table.shape;
-    if let Some(unique) = shape.unique_keys.first() {
-        let columns = unique.join(", ");
-        let text = format!(
-            "it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or \
-             make it a plain index"
-        );
-        return refuse("second_unique_key", text);
-    }
     let mut key: Vec<&str> = table.key.iter().map(|index| shape.columns[*index].name.as_str()).collect();
     let mut primary: Vec<&str> = shape.primary_key.iter().map(String::as_str).collect();
     key.sort_unstable();

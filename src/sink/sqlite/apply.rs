@@ -20,6 +20,7 @@ use crate::core::collect::{below, below_floor_failure, makes_below};
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
 use crate::core::failure::{Class, Failure};
+use crate::core::parking::{self, Parking};
 use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
@@ -33,8 +34,17 @@ use super::values::bind;
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        match self.attempt(plan, false).await {
+            Err(refused) if parking::may_help(plan, &refused) => {
+                parking::outcome(refused, self.attempt(plan, true).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
         self.begin().await?;
-        match self.apply_inside(plan).await {
+        match self.apply_inside(plan, parks).await {
             Ok(tables) => {
                 self.commit().await?;
                 Ok(Applied { tables })
@@ -48,18 +58,18 @@ impl SqliteSession {
         }
     }
 
-    async fn apply_inside(&mut self, plan: &Plan) -> Result<Vec<TableOutcome>, Failure> {
+    async fn apply_inside(&mut self, plan: &Plan, parks: bool) -> Result<Vec<TableOutcome>, Failure> {
         bookkeep::advance(self, plan).await?;
         let mut outcomes = Vec::with_capacity(plan.tables.len());
         for table in &plan.tables {
-            let outcome = self.apply_table(table, plan.repair).await;
+            let outcome = self.apply_table(table, plan.repair, parks).await;
             outcomes.push(outcome.map_err(|failure| failure.context(format_args!("table {}", table.table.name())))?);
         }
         bookkeep::finish(self, plan, &outcomes).await?;
         Ok(outcomes)
     }
 
-    async fn apply_table(&mut self, plan: &TablePlan, repair: bool) -> Result<TableOutcome, Failure> {
+    async fn apply_table(&mut self, plan: &TablePlan, repair: bool, parks: bool) -> Result<TableOutcome, Failure> {
         let mut work = Work::new(plan);
         if plan.table.contract == Contract::ChangeLog {
             self.append(&mut work).await?;
@@ -68,10 +78,15 @@ impl SqliteSession {
             if limits.floor_version > 0 {
                 work.floors = bookkeep::floors(self, plan.table.name()).await?;
             }
+            work.outcome += &bookkeep::delete_orphans(self, plan).await?;
             self.read(&mut work).await?;
             work.decide(&Judge { truncate: limits.truncate, marks: work.soft() && work.text.mark_in_row(), repair })?;
-            self.write_rows(&work).await?;
+            // Deletes free unique values.
             self.write_deletes(&mut work).await?;
+            if parks {
+                self.park(&work).await?;
+            }
+            self.write_rows(&work).await?;
             self.write_side(&mut work).await?;
         }
         Ok(work.outcome)
@@ -139,6 +154,23 @@ impl SqliteSession {
             self.run(work, &written, Shape::Row, |text, rows| text.update(columns, rows)).await?;
             let written = work.of_group(number, |entry| entry.wins() && !over(entry));
             self.run(work, &written, Shape::Row, |text, rows| text.upsert(columns, rows)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets rows that will be written over go of their unique values.
+    async fn park(&mut self, work: &Work<'_>) -> Result<(), Failure> {
+        for (number, group) in work.plan.upserts.iter().enumerate() {
+            let winners = work.of_group(number, Entry::wins);
+            match Parking::of(&work.plan.table, &group.columns) {
+                Parking::None => {}
+                Parking::Null(columns) => {
+                    self.run(work, &winners, Shape::Key, |text, rows| text.park(&columns, rows)).await?;
+                }
+                Parking::Away(_) => {
+                    self.run(work, &winners, Shape::Key, TableText::delete).await?;
+                }
+            }
         }
         Ok(())
     }

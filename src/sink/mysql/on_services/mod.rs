@@ -5,6 +5,7 @@ mod changes;
 mod collecting;
 mod races;
 mod sessions;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;

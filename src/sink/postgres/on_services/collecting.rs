@@ -77,7 +77,7 @@ async fn a_collection_in_the_middle_of_a_transaction_is_seen() {
         let t = fresh(&mut a, name, rule).await;
         apply(&mut a, &changes(&t, &[(7, 50, None)])).await;
         let plan = changes(&t, &[(1, 5, Some("late"))]);
-        let parts = a.open(&plan).await.expect("its changes");
+        let parts = a.open(&plan, false).await.expect("its changes");
         assert_eq!(collect(&mut b, &t).await, 1);
         let failure = a.close(&plan, parts).await.expect_err("the floors moved");
         assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "floors_moved"), "{name}");
