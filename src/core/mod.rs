@@ -4,6 +4,7 @@
 pub mod backoff;
 pub mod batch;
 pub mod calendar;
+pub mod collect;
 pub mod decimal;
 pub mod decode;
 pub mod dialect;

@@ -163,6 +163,16 @@ pub fn token(
     Some(token.finish())
 }
 
+/// The token of a finished initial snapshot as a whole, if its end can be told from the row that says so: below all its rows, above
+/// everything that its source had committed before. Only PostgreSQL's has one position for all rows; in MySQL and
+/// MariaDB a row's position is its partition's own.
+pub fn snapshot_token(scope: u16, position: &SourcePosition, ledger: &Ledger, offset: i64) -> Option<(Token, u64)> {
+    let SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } = position else { return None };
+    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
+    let commit = (*lsn).max(ledger.floor(offset));
+    Some((writer.number(commit).phase(Phase::Snapshot).number(0).finish(), *lsn))
+}
+
 /// Bytes of the order values in a token of `order_by` columns.
 pub const ORDER_VALUE_BYTES: usize = 8;
 /// Most columns that fit into a token beside its other parts.

@@ -17,6 +17,15 @@ use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
+/// What holds for all keys of a table.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// The truncate token.
+    pub truncate: Option<Token>,
+    /// The floors, see [`crate::core::collect`].
+    pub floors: Vec<Token>,
+}
+
 /// See the module.
 pub trait Lookup: Send {
     /// What the events of a table lead to.
@@ -35,6 +44,12 @@ pub trait Lookup: Send {
         table: &Table,
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
+
+    /// Whether a key has a row, be it marked as deleted.
+    fn has_row(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// The truncate token and the floors of a table, perhaps as they were a moment ago.
+    fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
 
     /// A row of a source epoch for a partition, found or made, under the destination's lock.
     fn epoch(
@@ -84,6 +99,14 @@ impl Lookup for Live<'_> {
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
+    }
+
+    async fn has_row(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        bookkeep::has_row(self.session, table, key).await
+    }
+
+    async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
+        self.tables.bounds(self.session, table).await
     }
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {

@@ -135,6 +135,30 @@ impl<'a> TableSql<'a> {
         )
     }
 
+    /// Number of rows that would be new but are not above the floor of their scope. `$1` truncate token, `$2` the table's
+    /// name. What a tombstone or the truncate token beats is not counted: it only loses.
+    pub fn below_floor(&self) -> String {
+        let (target, side, stage, token) = (&self.target, &self.side, &self.stage, &self.token);
+        let known = match self.table.token_storage {
+            TokenStorage::Column => format!(
+                "exists (select 1 from {target} t where {}) or exists (select 1 from {side} m where {} and m.{token} >= s.token)",
+                self.is_staged("t"),
+                self.is_staged("m"),
+            ),
+            TokenStorage::Side => format!(
+                "exists (select 1 from {side} m where {} and (not m.{} or m.{token} >= s.token))",
+                self.is_staged("m"),
+                self.deleted
+            ),
+        };
+        format!(
+            "select count(*) from {stage} s where s.op <> {OP_DELETE} and {}\nand exists (\n    \
+             select 1 from lastword.collection_floor f where f.table_name = $2 and {})\nand not ({known})",
+            beyond_truncate(),
+            older("s.token", "<=", "f.token"),
+        )
+    }
+
     /// Lets the rows that the upserts of a column group will write over go of their unique values. `$1` truncate token, `$2` op.
     pub fn park(&self, columns: &[usize]) -> Option<String> {
         let (side, token) = (&self.side, &self.token);
