@@ -61,6 +61,9 @@ struct Reading<'r> {
     /// The bytes that the event points into.
     value: &'r Bytes,
     incarnation: &'r Arc<str>,
+    /// Place of the change in its record, and how many the record holds.
+    part: u32,
+    parts: u32,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -69,7 +72,7 @@ type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
     pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
@@ -265,7 +268,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
-        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
         let known = rest.is_some();
@@ -286,9 +289,42 @@ impl Planner {
             }
             Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
-                let reading = Reading { record, value: &value, incarnation };
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
                 self.change(builder, &reading, event, lookup).await
             }
+            Decoded::Changes(events) => {
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: events.len() as u32 };
+                self.changes(builder, reading, events, lookup).await
+            }
+        }
+    }
+
+    /// The changes of a record that holds several. A cut between them ends the plan before the record: what of it is in the plan
+    /// is applied again with it, and changes nothing then. Where nothing lies before the record no cut can help.
+    async fn changes<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        mut reading: Reading<'_>,
+        events: Vec<RawEvent<'_>>,
+        lookup: &mut L,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let nothing_before = builder.is_empty();
+        let mut outcome = Ok(Ok(Step::Next));
+        for (part, event) in events.into_iter().enumerate() {
+            reading.part = part as u32;
+            builder.more_follow(reading.part + 1 < reading.parts);
+            outcome = self.change(builder, &reading, event, lookup).await;
+            if !matches!(outcome, Ok(Ok(Step::Next))) {
+                break;
+            }
+        }
+        builder.more_follow(false);
+        match outcome {
+            Ok(Ok(Step::Cut)) if nothing_before => Ok(Err(Rejection::new(
+                "cut",
+                "the record changes one key several times in a way that takes several transactions",
+            ))),
+            outcome => outcome,
         }
     }
 
@@ -323,6 +359,10 @@ impl Planner {
                 Ok(Step::Next)
             }
             Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
+                "several_changes",
+                "the record holds several changes, and a change log keeps one for each record",
+            )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
             Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
@@ -351,7 +391,7 @@ impl Planner {
     ) -> Result<Resolved, Refused> {
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != crate::core::event::SourcePosition::None;
+        let has_position = !event.position.is_none();
         let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
         let known: MappingKey =
             (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
@@ -372,7 +412,7 @@ impl Planner {
         mapping: &Mapping,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, value, incarnation } = *reading;
+        let Reading { record, value, incarnation, part, .. } = *reading;
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -383,7 +423,7 @@ impl Planner {
             Err(why) => return Ok(Err(why)),
         };
         let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
-            Ok(token) => token,
+            Ok(token) => token.part(part),
             Err(why) => return Ok(Err(why)),
         };
         let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
@@ -492,6 +532,15 @@ impl Planner {
         builder.log(record, table, columns, row, event.op, event.source_time_ms);
         Ok(Ok(Step::Next))
     }
+}
+
+/// The decoder of a topic.
+pub(super) fn decoder<'d>(
+    known: &'d mut HashMap<Arc<str>, TopicDecoder>,
+    config: &Config,
+    topic: &Arc<str>,
+) -> &'d mut TopicDecoder {
+    known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
 }
 
 /// A change log does not compare tokens; a row without one still needs a value of the type.
