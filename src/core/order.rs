@@ -6,9 +6,9 @@
 //! | source | position of the commit | position inside | scope | equal positions of a key |
 //! |---|---|---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) (8) | `sequence[1]` (8) | connector | none seen |
-//! | MariaDB | number of the GTID, without one of the binlog file (8) | `pos` (8), `row` (8) | connector | none |
+//! | MariaDB | number of the GTID (8), without one binlog file (4) and `pos` (4) | `pos` (8), `row` (8) | connector | none |
 //! | MySQL | the same | `pos` (8), 0 (8), of the stream Kafka | connector | Kafka |
-//! | both, snapshot row without GTID | 0 (8) | number of the binlog file (8), `pos` (8) | connector | – |
+//! | both, snapshot row without GTID | greatest number of the partition's stream, 0 where there was none (8) | number of the binlog file (8), `pos` (8) | connector | – |
 //! | SQL Server | `commit_lsn` (10) | `change_lsn` (10), `event_serial_no` (4), Kafka | connector and database | Kafka |
 //! | Oracle | `commit_scn` (8) | `scn` (8), Kafka | connector | Kafka |
 //! | Db2 | `commit_lsn` (16) | `change_lsn` (16), offset (8) | connector and database | offset |
@@ -18,7 +18,7 @@
 //! | Spanner | commit time, ns (8) | `sequence` (8), `mod_number` (4), Kafka | connector | Kafka |
 //! | CockroachDB: connector, changefeed | hybrid clock: ns (8), logical (4) | Kafka | connector, topic of the feed | Kafka |
 //! | TiCDC | `commitTs` (8) | Kafka | topic | Kafka |
-//! | Maxwell | number of the GTID, else of the binlog file (8) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
+//! | Maxwell | number of the GTID (8), else binlog file (4) and `pos` (4) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
 //! | Canal | number of the GTID (8) | 0 (8), 0 (8), Kafka | topic | Kafka |
 //! | GoldenGate | `pos` of the trail (16) | Kafka | topic (one trail) | Kafka |
 //! | record form | the LSN (8) | Kafka | topic | Kafka |
@@ -59,8 +59,9 @@
 //! Never in a token: a timestamp of a source block (but for Spanner's, which is the commit itself), nor
 //! `transaction.total_order`, which starts again at 1 when a connector resumes inside a transaction (seen).
 
-use super::event::SourcePosition;
-use super::ledger::{FIRST_EPOCH, Ledger};
+use super::epoch::FIRST_EPOCH;
+use super::event::{Place, SourcePosition};
+use super::ledger::Ledger;
 use super::record::TopicPartition;
 use super::token::{Layout, Phase, Token, TokenWriter};
 use super::value::Value;
@@ -112,16 +113,20 @@ pub fn token(
             let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
             begin(Layout::Postgres).number(commit).phase(*phase).number(*lsn)
         }
-        SourcePosition::Binlog { gtid: Some(gtid), pos, phase: Phase::Snapshot, .. } => {
-            begin(Layout::Binlog).number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
-        }
-        SourcePosition::Binlog { gtid, file, pos, row, phase: Phase::Stream } => {
-            let commit = gtid.as_ref().map_or(*file, |gtid| gtid.number);
-            let token = begin(Layout::Binlog).number(commit).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
+        SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {
+            let Place::Numbered { number, .. } = position.place() else { return None };
+            let token = begin(Layout::Binlog).number(number).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
             if row.is_some() { token } else { kafka(token) }
         }
-        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot, .. } => {
-            begin(Layout::Binlog).number(0).phase(Phase::Snapshot).number(*file).number(*pos)
+        SourcePosition::Binlog { gtid: Some(gtid), pos, .. } => {
+            begin(Layout::Binlog).number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
+        }
+        SourcePosition::Binlog { gtid: None, file, pos, .. } => {
+            let token = match ledger.binlog_floor(offset) {
+                Some(number) => begin(Layout::Binlog).number(number).phase(Phase::Resnapshot),
+                None => begin(Layout::Binlog).number(0).phase(Phase::Snapshot),
+            };
+            token.number(*file).number(*pos)
         }
         SourcePosition::SqlServer { commit, change, serial, phase } => {
             kafka(begin(Layout::SqlServer).bytes(commit).phase(*phase).bytes(change).short(*serial))
@@ -207,7 +212,8 @@ mod histories;
 mod tests {
     use std::sync::Arc;
 
-    use super::super::ledger::SNAPSHOT_LSN;
+    use super::super::epoch::{Settled, settle};
+    use super::super::ledger::Meeting;
     use super::*;
 
     fn at() -> TopicPartition {
@@ -225,8 +231,10 @@ mod tests {
         let mut ledger = Ledger::default();
         let incarnation = Arc::from("-");
         let snapshot = postgres(None, 2_173_432_856, Phase::Snapshot);
-        let entry = ledger.observe(&at(), &incarnation, 0, &snapshot).expect("observed").expect("a new fact");
-        assert_eq!((entry.kind, entry.value), (SNAPSHOT_LSN, 2_173_432_856));
+        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot) else { panic!("a new fact") };
+        let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
+        assert_eq!((row.marker.as_str(), row.ordinal), ("snapshot 2173432856", 1));
+        ledger.add(row);
         let token = |position: &SourcePosition, offset| {
             token(&OrderPolicy::Source, 1, position, &ledger, &at(), offset).expect("token")
         };
@@ -251,15 +259,16 @@ mod tests {
             (0..)
                 .zip(&history)
                 .map(|(offset, position)| {
-                    ledger.observe(&at(), &Arc::from("-"), offset, position).expect("observed");
+                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position) {
+                        let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
+                        ledger.add(row);
+                    }
                     token(&OrderPolicy::Source, 1, position, ledger, &at(), offset).expect("token")
                 })
                 .collect()
         };
         let mut ledger = Ledger::default();
         let first = run(&mut ledger);
-        assert_eq!(first, run(&mut ledger));
-        ledger.forget_from(3);
         assert_eq!(first, run(&mut ledger));
         assert!(first.windows(2).all(|pair| pair[0] < pair[1]));
     }

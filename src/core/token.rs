@@ -69,6 +69,20 @@ impl Token {
         self.as_bytes()[..PREFIX_BYTES] == other.as_bytes()[..PREFIX_BYTES]
     }
 
+    /// The greatest token of its length below it: its bytes as a big-endian number, less one. `None` if that would be another
+    /// format or scope.
+    pub fn just_below(&self) -> Option<Self> {
+        let mut below = *self;
+        for at in (PREFIX_BYTES..usize::from(self.length)).rev() {
+            let (byte, borrows) = below.bytes[at].overflowing_sub(1);
+            below.bytes[at] = byte;
+            if !borrows {
+                return Some(below);
+            }
+        }
+        None
+    }
+
     /// Lower-case hex, as errors and commands print it.
     pub fn hex(&self) -> String {
         self.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -108,6 +122,8 @@ pub enum Phase {
     Snapshot = 0,
     /// Read from the log.
     Stream = 1,
+    /// Read from the table after all of the stream up to that position had been seen (a connector that was made anew).
+    Resnapshot = 2,
 }
 
 /// How the bytes of a token behind its source epoch are to be read: the low half of its first byte. The numbers are stored
@@ -284,6 +300,14 @@ mod tests {
         for other in [0x00, 0x01, 0x1f, 0x20, 0xff] {
             assert_eq!(Layout::of_format(other), None);
         }
+    }
+
+    #[test]
+    fn nothing_lies_between_a_token_and_the_one_below() {
+        let token = |bytes: &[u8]| Token::from_bytes(&[&[1, 0, 7], bytes].concat()).expect("token");
+        assert_eq!(token(&[1, 0, 0]).just_below(), Some(token(&[0, 255, 255])));
+        assert_eq!(token(&[1, 0, 9]).just_below(), Some(token(&[1, 0, 8])));
+        assert_eq!(token(&[0, 0]).just_below(), None);
     }
 
     #[test]

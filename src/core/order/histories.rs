@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::super::epoch::{Settled, settle};
 use super::super::event::Gtid;
+use super::super::ledger::Meeting;
 use super::super::token::text::describe;
 use super::*;
 use crate::core::decode::binlog_file;
@@ -277,14 +279,21 @@ fn tokens(
     token: impl Fn(&Sent, &SourcePosition, &Ledger, &TopicPartition) -> Token,
 ) -> Vec<Token> {
     let incarnation = Arc::from("-");
-    let make = |event: &Sent| {
+    let mut rows = Vec::new();
+    let mut make = |event: &Sent| {
         let at = TopicPartition::new("t", event.partition);
         let ledger = ledgers.entry(event.partition).or_default();
         let position = rule(event);
-        ledger.observe(&at, &incarnation, event.offset, &position).expect("one source");
-        token(event, &position, ledger, &at)
+        if let Meeting::Ask(question) = ledger.meet(&at, &incarnation, event.offset, &position) {
+            let Ok(Settled::New(row)) = settle(&rows, &question) else { panic!("{question:?}") };
+            rows.push(row.clone());
+            ledger.add(row);
+        }
+        let token = token(event, &position, ledger, &at);
+        ledger.raise((event.phase == Phase::Stream).then_some((token, None)));
+        token
     };
-    sent.iter().map(make).collect()
+    sent.iter().map(&mut make).collect()
 }
 
 /// The rule that the program has.
