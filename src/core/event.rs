@@ -242,6 +242,17 @@ impl SourcePosition {
                 Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
+            Self::SqlServer { commit: [a, b, c, d, e, f, g, h, ..], phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) }
+            }
+            Self::Oracle { commit: number, phase: Phase::Stream, .. }
+            | Self::Informix { commit: number, phase: Phase::Stream, .. }
+            | Self::Spanner { nanos: number, phase: Phase::Stream, .. }
+            | Self::Hlc { nanos: number, phase: Phase::Stream, .. }
+            | Self::Tso(number) => Place::Numbered { marker: "", number: *number },
+            Self::Mongo { seconds, ord, phase: Phase::Stream } => {
+                Place::Numbered { marker: "", number: u64::from(*seconds) << 32 | u64::from(*ord) }
+            }
             _ => Place::Unknown,
         }
     }

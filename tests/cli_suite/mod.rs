@@ -3,6 +3,7 @@
 mod check;
 mod contracts;
 mod epochs;
+mod forms;
 mod names;
 mod offsets;
 mod on_services;
