@@ -166,7 +166,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let incarnation = Arc::from("-");
         let snapshot = postgres(None, 2_173_432_856, Phase::Snapshot);
-        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot) else { panic!("a new fact") };
+        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot, None) else { panic!("a new fact") };
         let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
         assert_eq!((row.marker.as_str(), row.ordinal), ("snapshot 2173432856", 1));
         ledger.add(row);
@@ -194,7 +194,7 @@ mod tests {
             (0..)
                 .zip(&history)
                 .map(|(offset, position)| {
-                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position) {
+                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position, None) {
                         let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
                         ledger.add(row);
                     }

@@ -1,5 +1,7 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
+mod epochs;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -7,14 +9,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord, OnRegression};
+use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::decode::{TopicDecoder, row_json};
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, Place, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::{Ledger, Meeting, Top};
+use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
@@ -342,54 +344,6 @@ impl Planner {
             self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
         }
         Ok(outcome)
-    }
-
-    /// Learns what the record shows about its source's epoch, so that its token can be built.
-    async fn meet<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Result<(), Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
-            Meeting::Known => {}
-            Meeting::Fact(_) if self.follows => {}
-            Meeting::Fact(entry) => builder.ledger(entry),
-            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
-            Meeting::Ask(question) => match lookup.epoch(question).await? {
-                Ok(row) => ledger.add(row),
-                Err(why) => return Ok(Err(why)),
-            },
-        }
-        Ok(Ok(()))
-    }
-
-    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
-    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
-        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
-            return Ok(());
-        }
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
-        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
-            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
-            let what = format!(
-                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
-                record.at,
-                record.offset,
-                token.hex(),
-                record.at.topic
-            );
-            return Err(match self.config.on_regression {
-                OnRegression::Halt => Rejection::table("epoch_regression", what),
-                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
-            });
-        }
-        self.streamed = Some((token, event.source_time_ms));
-        Ok(())
     }
 
     pub(super) async fn resolve<L: Lookup>(

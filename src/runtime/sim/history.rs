@@ -39,8 +39,8 @@ impl Random {
 /// A log, and what comes of it.
 #[derive(Clone, Default)]
 pub struct History {
-    /// Keys were spread over the partitions anew.
-    pub moved: bool,
+    /// Neither were keys spread over the partitions anew, nor did the source's positions start again.
+    pub calm: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
@@ -78,6 +78,8 @@ struct Writer<'r> {
     /// The last good change of each key, in the source's order.
     last: BTreeMap<(&'static str, i64), Option<i64>>,
     lsn: u64,
+    /// The source's clock: it stands still inside a statement, and makes a great step between two.
+    clock_ms: u64,
     /// Where the last snapshot was taken.
     snapshot: u64,
     commit: Option<u64>,
@@ -86,6 +88,8 @@ struct Writer<'r> {
     gtids: [u64; PRIMARIES.len()],
     /// How often keys were spread over the partitions anew.
     moved: i64,
+    /// It failed over, or its connector was made anew.
+    restarted: bool,
 }
 
 pub fn history(seed: u64) -> History {
@@ -103,11 +107,13 @@ pub fn history(seed: u64) -> History {
         model: BTreeMap::new(),
         last: BTreeMap::new(),
         lsn: 100,
+        clock_ms: 0,
         snapshot: 0,
         commit: None,
         primary: 0,
         gtids: [0; PRIMARIES.len()],
         moved: 0,
+        restarted: false,
     };
     writer.snapshot();
     // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
@@ -122,14 +128,16 @@ pub fn history(seed: u64) -> History {
             writer.redeliver();
         }
         if writer.random.chance(6) {
+            writer.restarted = true;
             writer.fail_over();
         }
         if writer.random.chance(4) {
+            writer.restarted = true;
             writer.recreate();
         }
     }
-    let (feed, last, moved) = (writer.feed, writer.last, writer.moved > 0);
-    History { moved, ..lay_out(&mut random, feed, last) }
+    let (feed, last, calm) = (writer.feed, writer.last, writer.moved == 0 && !writer.restarted);
+    History { calm, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {
@@ -164,6 +172,7 @@ impl Writer<'_> {
     }
 
     fn advance(&mut self) -> u64 {
+        self.clock_ms += 30_000;
         self.lsn += 1 + self.random.below(9) as u64;
         self.lsn
     }
@@ -325,6 +334,7 @@ impl Writer<'_> {
     }
 
     fn source(&self, table: &str, lsn: u64, snapshot: &str) -> String {
+        let clock = self.clock_ms;
         match self.kind {
             Kind::Postgres => {
                 let commit = match self.commit {
@@ -332,7 +342,7 @@ impl Writer<'_> {
                     None => "null".to_owned(),
                 };
                 format!(
-                    r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
+                    r#"{{"connector":"postgresql","name":"s","ts_ms":{clock},"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
                 )
             }
             Kind::MariaDb | Kind::MySql => {
@@ -343,7 +353,7 @@ impl Writer<'_> {
                 };
                 let gtid = if snapshot == "false" { gtid } else { "null".to_owned() };
                 format!(
-                    r#"{{"connector":"{connector}","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
+                    r#"{{"connector":"{connector}","name":"s","ts_ms":{clock},"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
                 )
             }
         }
