@@ -139,11 +139,11 @@ fn a_clash_waits_for_what_frees_the_value() {
         let (mut waits, mut quarantined) = (0, false);
         for _ in 0..100 {
             let Ok(segment) = lane.cut(NOW + Duration::from_secs(1)) else { break };
-            let has = |partition, offset| segment.records.contains(&record(partition, offset));
+            let has = |partition, offset| segment.records.iter().any(|r| r.at == at(partition) && r.offset == offset);
             let marked = lane.verdict(&segment.records[0]).map(|why| why.reason);
             if marked == Some("unique_violation") {
                 quarantined = true;
-                lane.committed(1, &[advance(0, 5, 6)]);
+                lane.committed(segment.records.len(), &[advance(0, 5, 6)]);
             } else if has(0, 5) && !has(1, 0) {
                 match lane.failed(segment.records, &[], &failure, NOW) {
                     Next::Retry { .. } => waits += 1,
