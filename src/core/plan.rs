@@ -29,6 +29,8 @@ pub struct Plan {
     pub quarantine: Vec<QuarantinedRecord>,
     /// Rows of the ledger that the batch's tokens rest on.
     pub ledger: Vec<LedgerEntry>,
+    /// What the destination holds of source transactions after this plan, where it has news; see [`super::align`].
+    pub consistency: Vec<Consistency>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
     /// Rewrite rows whose token is equal (`replay --repair`).
@@ -182,6 +184,19 @@ pub struct LedgerEntry {
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
+}
+
+/// News about how far the destination is consistent with a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    /// The source, with the marker of its GTIDs: `postgresql shop`, `mariadb shop 0`.
+    pub source: String,
+    /// Position up to which it certainly holds all transactions, for people; `None` if it is what it was.
+    pub position: Option<String>,
+    /// Transactions of this batch whose end was told by silence alone.
+    pub by_time: u64,
+    /// Transactions of this batch that were cut inside: too large, or searched for a bad record.
+    pub inside: u64,
 }
 
 /// What becomes of a change, given what is stored for its key.

@@ -364,6 +364,11 @@ impl Planner {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
+        if mapping.order == OrderPolicy::Source
+            && let Err(why) = admit(&mapping.table, scope, event, lookup).await?
+        {
+            return Ok(Err(why));
+        }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
@@ -427,6 +432,9 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
+        if let Err(why) = admit(&table, scope, event, lookup).await? {
+            return Ok(Err(why));
+        }
         Ok(match builder.truncate(record, &table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
@@ -456,6 +464,26 @@ impl Planner {
         builder.log(record, table, columns, row, event.op, event.source_time_ms);
         Ok(Ok(Step::Next))
     }
+}
+
+/// Refuses a second source for a table whose rows carry tokens of another one: not a record here and there, the whole table.
+async fn admit<L: Lookup>(
+    table: &Table,
+    scope: u16,
+    event: &RawEvent<'_>,
+    lookup: &mut L,
+) -> Result<Result<(), Rejection>, Failure> {
+    let Some(own) = lookup.admit(table, scope).await? else { return Ok(Ok(())) };
+    Ok(Err(Rejection::table("two_sources", two_sources(&table.name().to_string(), &own, &event.source))))
+}
+
+/// What is wrong with two sources for one table, and what to do.
+pub(crate) fn two_sources(table: &str, own: &str, other: &str) -> String {
+    format!(
+        "table {table} holds the changes of \"{own}\"; those of \"{other}\" cannot be ordered among them, because positions of \
+         two sources cannot be compared. Give each source a table of its own (`into`), or name columns that order the changes \
+         of both (`order_by`)"
+    )
 }
 
 /// A change log does not compare tokens; a row without one still needs a value of the type.

@@ -4,6 +4,7 @@
 mod deliveries;
 mod on_services;
 mod stage;
+mod transactions;
 mod verdicts;
 
 use lastword::core::dialect::Dialect;

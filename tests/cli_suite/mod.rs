@@ -7,3 +7,4 @@ mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod sources;

@@ -24,6 +24,8 @@ struct Top<'a> {
     source: Option<&'a RawValue>,
     #[serde(borrow, default)]
     op: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    transaction: Option<&'a RawValue>,
     // The record form.
     #[serde(borrow, default)]
     source_table: Option<Cow<'a, str>>,
@@ -212,6 +214,7 @@ impl TopicDecoder {
             source: source.source(),
             position: source.position()?,
             source_time_ms: source.time_ms(),
+            transaction: source.transaction().or(top.transaction).map(RawValue::get),
             key,
             before,
             after,
@@ -260,6 +263,7 @@ impl TopicDecoder {
             source: "record form".to_owned(),
             position,
             source_time_ms: top.ts_ms.and_then(|raw| raw.get().parse().ok()),
+            transaction: None,
             key: row(top.key, &mut self.plain_keys, "key")?,
             before: row(top.before, &mut self.plain_rows, "before")?,
             after: row(top.after, &mut self.plain_rows, "after")?,

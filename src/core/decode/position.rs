@@ -3,6 +3,7 @@
 //! Fields and their meaning: Debezium's `Source` structs of the PostgreSQL, MySQL and MariaDB connectors (3.5).
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::core::event::{Gtid, Rejection, SourcePosition, SourceTable};
 use crate::core::token::Phase;
@@ -33,6 +34,8 @@ pub(super) struct SourceBlock<'a> {
     pos: Option<u64>,
     #[serde(default)]
     row: Option<u64>,
+    #[serde(borrow, default, rename = "txId")]
+    transaction: Option<&'a RawValue>,
 }
 
 /// `snapshot` is text on the wire; old documentation samples show a truth value.
@@ -43,7 +46,7 @@ enum Snapshot<'a> {
     Truth(bool),
 }
 
-impl SourceBlock<'_> {
+impl<'a> SourceBlock<'a> {
     /// Source time in milliseconds.
     pub(super) fn time_ms(&self) -> Option<i64> {
         self.ts_ms
@@ -52,6 +55,11 @@ impl SourceBlock<'_> {
     /// Connector and logical name.
     pub(super) fn source(&self) -> String {
         format!("{} {}", self.connector, self.name.as_deref().unwrap_or(""))
+    }
+
+    /// Number or name of the transaction, as JSON text.
+    pub(super) fn transaction(&self) -> Option<&'a RawValue> {
+        self.transaction
     }
 
     /// The table that changed.

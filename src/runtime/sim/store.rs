@@ -208,6 +208,10 @@ impl Lookup for Answers<'_> {
         Ok(*self.store.scopes.entry(description).or_insert(next))
     }
 
+    async fn admit(&mut self, _: &Table, _: u16) -> Result<Option<String>, Failure> {
+        Ok(None)
+    }
+
     async fn stored_token(&mut self, _: &Table, _: &[Value]) -> Result<Option<Token>, Failure> {
         self.trouble()?;
         Ok(None)

@@ -14,6 +14,7 @@
 mod admin;
 mod cells;
 mod claim;
+mod consistency;
 mod ledger;
 mod migrate;
 mod quarantine;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use consistency::{ConsistencyState, consistency};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use quarantine::{
@@ -36,8 +38,8 @@ pub use replay::{
     replay_update,
 };
 pub use tables::{
-    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters, table_states,
-    truncate_token,
+    TableCounters, TableState, admit_scope, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters,
+    table_scope, table_states, truncate_token,
 };
 
 use crate::core::failure::{Class, Failure};
@@ -96,6 +98,9 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
     }
     for record in &plan.quarantine {
         quarantine::add(session, &plan.pipeline, record).await?;
+    }
+    for news in &plan.consistency {
+        consistency::note(session, &plan.pipeline, news).await?;
     }
     for id in &plan.settled {
         quarantine::settle(session, *id, QuarantineState::Retried).await?;

@@ -114,6 +114,7 @@ macro_rules! statements {
 
 statements! {
     STORE_001 = "001_store" each;
+    STORE_002_TRANSACTIONS = "002_transactions" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -143,6 +144,11 @@ statements! {
     TABLE_SET_DELETE = "table_set_delete" shared;
     TABLE_LOCK = "table_lock" but_sqlite;
     TABLE_RAISE = "table_raise" shared;
+    TABLE_SCOPE_ADD = "table_scope_add" but_mysql;
+    TABLE_SCOPE_GET = "table_scope_get" shared;
+    CONSISTENCY_SET = "consistency_set" shared;
+    CONSISTENCY_ADD = "consistency_add" shared;
+    CONSISTENCY_LIST = "consistency_list" shared;
     COUNTER_BUMP = "counter_bump" shared;
     COUNTER_ADD = "counter_add" but_mysql;
     COUNTER_LIST = "counter_list" shared;

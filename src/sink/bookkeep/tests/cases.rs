@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::Database;
+pub(super) use super::news::{a_table_belongs_to_one_scope, news_of_sources_add_up};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::plan::{Counts, LedgerEntry, QuarantinedRecord};
@@ -158,12 +159,13 @@ pub(super) async fn a_newer_store_is_refused_and_a_missing_one_is_none(database:
     let (_sink, mut session) = database.store().await;
     assert_eq!(check_version(&mut session).await.expect("version"), Some(STORE_FORMAT));
     let raise = sql::META_SET.of(session.dialect());
-    session.execute(raise, &["2".into(), Value::from("format")]).await.expect("update");
+    let newer = STORE_FORMAT + 1;
+    session.execute(raise, &[Value::from(newer.to_string()), Value::from("format")]).await.expect("update");
     for failure in
         [check_version(&mut session).await.expect_err("newer"), migrate(&mut session).await.expect_err("newer")]
     {
         assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "newer_store"));
-        assert!(failure.message.contains("format 2"), "{failure}");
+        assert!(failure.message.contains(&format!("format {newer}")), "{failure}");
     }
 }
 
