@@ -10,8 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping};
-use super::plan::{Advance, Delete, LedgerEntry, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup};
+use super::plan::{
+    Advance, Delete, KnownNulls, LedgerEntry, Orphan, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup,
+};
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Table};
 use super::token::Token;
@@ -45,6 +48,8 @@ type TableOrder = (super::table::TableName, u32);
 struct TableBuild {
     table: Arc<Table>,
     entries: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
+    /// Keys whose delete event is gone.
+    orphans: BTreeMap<Vec<u8>, Orphan>,
     log: Vec<(Arc<[usize]>, Upsert)>,
     truncate: Option<Token>,
     truncates: u64,
@@ -75,6 +80,7 @@ impl BatchBuilder {
             counts: Default::default(),
             source_time_ms: None,
             open_delete,
+            top: Top::default(),
         });
     }
 
@@ -88,7 +94,8 @@ impl BatchBuilder {
 
     /// Whether the batch holds a change of a key (its canonical bytes).
     pub fn holds(&self, table: &Table, key: &[u8]) -> bool {
-        self.tables.get(&(table.name().clone(), table.id)).is_some_and(|build| build.entries.contains_key(key))
+        let build = self.tables.get(&(table.name().clone(), table.id));
+        build.is_some_and(|build| build.entries.contains_key(key) || build.orphans.contains_key(key))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -111,6 +118,10 @@ impl BatchBuilder {
             return Pushed::CutBefore;
         }
         let build = table_build(&mut self.tables, table);
+        // What comes behind an orphan is weighed against what the orphan leaves.
+        if build.orphans.contains_key(&change.key) {
+            return Pushed::CutBefore;
+        }
         let entry = Entry { token, columns: Arc::clone(&mapping.columns), effect: change.effect };
         match build.entries.get_mut(&change.key) {
             None => {
@@ -140,6 +151,31 @@ impl BatchBuilder {
             advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
         });
         Pushed::Taken
+    }
+
+    /// Takes a null value in whose delete event is gone. The batch holds no other change of the key (`canonical`, its bytes).
+    pub fn orphan(&mut self, record: &Record, table: &Arc<Table>, canonical: Vec<u8>, orphan: Orphan) -> Pushed {
+        let others = self.tables.values().any(|build| build.table.id != table.id && build.table.name() == table.name());
+        if others || self.holds(table, &canonical) {
+            return Pushed::CutBefore;
+        }
+        table_build(&mut self.tables, table).orphans.insert(canonical, orphan);
+        self.passed(record, |advance| {
+            advance.counts.changes += 1;
+            advance.open_delete = None;
+        });
+        Pushed::Taken
+    }
+
+    /// Passes a change that a null value behind it is known to have outlived.
+    pub fn outlived(&mut self, record: &Record, table: &Arc<Table>, op: Op) {
+        table_build(&mut self.tables, table).collapsed += 1;
+        self.data(record, op == Op::Delete, |advance| advance.counts.changes += 1);
+    }
+
+    /// How many orphans are known of a partition, for a replay.
+    pub fn nulls(&mut self, known: KnownNulls) {
+        self.plan.nulls.push(known);
     }
 
     /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not
@@ -275,6 +311,7 @@ fn table_build<'t>(tables: &'t mut BTreeMap<TableOrder, TableBuild>, table: &Arc
     tables.entry((table.name().clone(), table.id)).or_insert_with(|| TableBuild {
         table: Arc::clone(table),
         entries: HashMap::default(),
+        orphans: BTreeMap::new(),
         log: Vec::new(),
         truncate: None,
         truncates: 0,
@@ -306,6 +343,7 @@ impl TableBuild {
             table: self.table,
             upserts,
             deletes,
+            orphans: self.orphans.into_values().collect(),
             truncate: self.truncate,
             truncates: self.truncates,
             collapsed: self.collapsed,

@@ -26,6 +26,11 @@ const REASONS: &[Reason] = &[
         remedy: "widen the column and `lastword quarantine retry` the record, or leave the column out with `exclude_columns`",
     },
     Reason {
+        code: "epoch_regression",
+        meaning: "the change is later than everything before it in its partition, but its position is lower: the source's positions seem to have started again",
+        remedy: "if the source was restored or replaced: `lastword epoch open`; if its clock was wrong, `lastword quarantine retry` or a larger `regression_margin`",
+    },
+    Reason {
         code: "incomparable_token",
         meaning: "the key's stored row was ordered by another source or in another way",
         remedy: "let one source write the table, or order both by a column of the rows with `order_by`",
@@ -94,6 +99,11 @@ const REASONS: &[Reason] = &[
         code: "unencodable_value",
         meaning: "a value that the column's type cannot be given",
         remedy: "change the column's type, or leave the column out with `exclude_columns`",
+    },
+    Reason {
+        code: "unique_violation",
+        meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
+        remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
     },
     Reason {
         code: "unsupported_type",

@@ -117,6 +117,7 @@ fn deliver(records: &[Captured], random: &mut Random) -> (u64, u64, u64) {
                 counts: Default::default(),
                 source_time_ms: None,
                 open_delete: None,
+                top: Default::default(),
             };
             let advances: Vec<Advance> = next.into_iter().map(advance).collect();
             by_time += lane.consistency(&advances).iter().map(|news| news.by_time + news.inside).sum::<u64>();

@@ -157,7 +157,7 @@ fn of_event(record: &Record, event: &RawEvent<'_>) -> Note {
             let source = format!("{} {}", event.source, record.at.topic);
             (Stream { source: source.into(), marker: "".into(), kind: Kind::Lsn }, Place::from(*lsn))
         }
-        SourcePosition::None => return Note::Unmarked { source: event.source.clone() },
+        _ => return Note::Unmarked { source: event.source.clone() },
     };
     let mut hasher = DefaultHasher::new();
     (&record.at.topic, &record.key, &event.op_text).hash(&mut hasher);

@@ -66,6 +66,7 @@ pub(super) fn advances(lane: &Lane, segment: &Segment) -> Vec<Advance> {
             counts: Default::default(),
             source_time_ms: None,
             open_delete: None,
+            top: Default::default(),
         })
         .collect()
 }

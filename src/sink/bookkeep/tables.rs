@@ -72,7 +72,7 @@ pub async fn ensure_table_state<S: Statements>(
     let rows = session.query(sql::TABLE_GET.of(dialect), std::slice::from_ref(&name)).await?;
     let row = rows.into_iter().next().ok_or_else(|| damaged("a table's row vanished"))?;
     let mut cells = Cells::new(row);
-    let truncate_token = token(&mut cells)?;
+    let truncate_token = token_cell(&mut cells)?;
     for (what, stored, wanted) in [
         ("contract", cells.text()?, contract_text(contract)),
         ("delete", cells.text()?, delete_text(delete)),
@@ -138,7 +138,7 @@ pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<Stri
 pub async fn truncate_token<S: Statements>(session: &mut S, table: &TableName) -> Result<Option<Token>, Failure> {
     let rows = session.query(sql::TABLE_GET.of(session.dialect()), &[Value::from(table.to_string())]).await?;
     match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row)),
+        Some(row) => token_cell(&mut Cells::new(row)),
         None => Err(unknown(table)),
     }
 }
@@ -155,7 +155,7 @@ pub async fn lock_table<S: Statements>(
     let name = Value::from(table.to_string());
     let rows = session.query(sql::TABLE_LOCK.of(dialect), std::slice::from_ref(&name)).await?;
     let stored = match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row))?,
+        Some(row) => token_cell(&mut Cells::new(row))?,
         None => return Err(unknown(table)),
     };
     let (Some(wanted), kept) = (truncate, stored) else { return Ok(stored) };
@@ -182,7 +182,7 @@ fn unknown(table: &TableName) -> Failure {
     )
 }
 
-fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
+fn token_cell(cells: &mut Cells) -> Result<Option<Token>, Failure> {
     match cells.bytes_or_null()? {
         None => Ok(None),
         Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
@@ -258,7 +258,7 @@ pub async fn stored_tokens<S: Statements>(
             let mut cells = Cells::new(row);
             let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
             let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
-            *slot = greater(table, token(&mut cells)?, token(&mut cells)?)?;
+            *slot = greater(table, token_cell(&mut cells)?, token_cell(&mut cells)?)?;
         }
     }
     Ok(tokens)
@@ -272,8 +272,19 @@ fn lookups(table: &Table) -> usize {
     }
 }
 
-/// Whether a key has a live row.
-pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+/// A row that is there and not softly deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRow {
+    /// Token of its newest change; `None` if no event wrote it.
+    pub token: Option<Token>,
+}
+
+/// The live row of a key, if it has one.
+pub async fn live_row<S: Statements>(
+    session: &mut S,
+    table: &Table,
+    key: &[Value],
+) -> Result<Option<LiveRow>, Failure> {
     let dialect = session.dialect();
     let equal: Vec<String> = (1..)
         .zip(&table.key)
@@ -286,8 +297,30 @@ pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Va
     } else {
         String::new()
     };
-    let text = format!("select 1 from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
-    Ok(!session.query(&text, key).await?.is_empty())
+    let live = if table.shape.has_deleted { live } else { String::new() };
+    let token = match table.token_storage {
+        TokenStorage::Column => dialect.ident(TOKEN_COLUMN),
+        TokenStorage::Side => "null".to_owned(),
+    };
+    let text = format!("select 1, {token} from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else { return Ok(None) };
+    let mut cells = Cells::new(row);
+    cells.int()?;
+    if table.token_storage == TokenStorage::Column {
+        return Ok(Some(LiveRow { token: token_cell(&mut cells)? }));
+    }
+    // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
+    let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
+    let text = format!("select {dead}, {} from {side} where {}", dialect.ident(TOKEN_COLUMN), equal.join(" and "));
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else {
+        return Ok(Some(LiveRow { token: None }));
+    };
+    let is_dead = matches!(row.first(), Some(Value::Bool(true) | Value::Int(1)));
+    if is_dead && table.delete == DeleteMode::Soft {
+        return Ok(None);
+    }
+    let mut cells = Cells::new(row.into_iter().skip(1).collect());
+    Ok(Some(LiveRow { token: token_cell(&mut cells)?.filter(|_| !is_dead) }))
 }
 
 fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {

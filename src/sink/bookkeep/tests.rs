@@ -124,4 +124,8 @@ everywhere! {
     stored_tokens_are_those_of_rows_and_tombstones
     news_of_sources_add_up
     a_table_belongs_to_one_scope
+    a_store_of_format_1_keeps_its_facts
+    partitions_that_ask_at_once_get_one_epoch
+    an_operators_epoch_raises_the_fences
+    the_top_of_a_stream_is_kept_with_its_checkpoint
 }
