@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::mark::{Kind, Note, Place, Reader, Stream, is_control_topic, is_transaction_topic};
+use super::decode::TopicDecoder;
 use super::plan::{Advance, Consistency};
 use super::record::{Record, TopicPartition};
 
@@ -153,6 +154,11 @@ impl Aligner {
     /// All partitions that the pipeline reads: while some of them are held elsewhere, nothing is proven.
     pub fn expect(&mut self, partitions: impl IntoIterator<Item = TopicPartition>) {
         self.expected = partitions.into_iter().collect();
+    }
+
+    /// How the records of a topic are read. A topic for which nothing is said is read as Debezium's events.
+    pub fn reads(&mut self, topic: &Arc<str>, decoder: TopicDecoder) {
+        self.reader.reads(topic, decoder);
     }
 
     /// Time was spent listening to the source.

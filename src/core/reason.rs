@@ -81,6 +81,11 @@ const REASONS: &[Reason] = &[
         remedy: "raise the server's limit and `lastword quarantine retry` the record",
     },
     Reason {
+        code: "several_changes",
+        meaning: "the record holds several changes (rows of one statement, a key that moved), and a change log keeps one for each record",
+        remedy: "let the producer write one row a message, or keep the table as `final-state`",
+    },
+    Reason {
         code: "source_epoch",
         meaning: "partitions of the topic show the source's servers in contradicting order",
         remedy: "find out which server is the newest, then `lastword epoch open`",

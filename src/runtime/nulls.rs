@@ -34,7 +34,7 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 
 use super::lookup::Lookup;
-use super::planner::{Planner, Step};
+use super::planner::{Planner, Step, decoder};
 use super::tables::{Refused, Resolved};
 
 /// Records that are looked at for what a topic's keys mean.
@@ -126,7 +126,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Key { mapping, values, canonical } = key;
-        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None);
+        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None("a null value carries none"));
         let scope = scope_description(&mapping.order, "", &position, &name, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let at: Option<Token> = match &mapping.order {
@@ -151,7 +151,7 @@ impl Planner {
     fn null_key(&mut self, record: &Record) -> Option<Key> {
         let key = record.key.as_ref()?;
         let mapping = Arc::clone(self.last_mapping.get(&record.at.topic)?);
-        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &record.at.topic);
         let row = decoder.decode_key(key).ok()??;
         let values = mapping.key_values(&row, key)?;
         let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>()).ok()?;
@@ -167,7 +167,7 @@ impl Planner {
     ) -> Result<(), Failure> {
         for record in ahead.iter().filter(|record| record.at.topic == *topic).take(LOOK_AHEAD) {
             let Some(value) = record.value.as_ref().map(Payload::whole) else { continue };
-            let decoder = self.decoders.entry(Arc::clone(topic)).or_default();
+            let decoder = decoder(&mut self.decoders, &self.config, topic);
             let Ok(Decoded::Change(event)) = decoder.decode(topic, record.key.as_deref(), Some(&value)) else {
                 continue;
             };

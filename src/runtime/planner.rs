@@ -1,5 +1,7 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
+mod epochs;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -7,14 +9,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord, OnRegression};
+use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::decode::{TopicDecoder, row_json};
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, Place, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::{Ledger, Meeting, Top};
+use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
@@ -59,6 +61,9 @@ struct Reading<'r> {
     /// The bytes that the event points into.
     value: &'r Bytes,
     incarnation: &'r Arc<str>,
+    /// Place of the change in its record, and how many the record holds.
+    part: u32,
+    parts: u32,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -67,7 +72,7 @@ type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
     pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
@@ -263,7 +268,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
-        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
         let known = rest.is_some();
@@ -284,9 +289,42 @@ impl Planner {
             }
             Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
-                let reading = Reading { record, value: &value, incarnation };
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
                 self.change(builder, &reading, event, lookup).await
             }
+            Decoded::Changes(events) => {
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: events.len() as u32 };
+                self.changes(builder, reading, events, lookup).await
+            }
+        }
+    }
+
+    /// The changes of a record that holds several. A cut between them ends the plan before the record: what of it is in the plan
+    /// is applied again with it, and changes nothing then. Where nothing lies before the record no cut can help.
+    async fn changes<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        mut reading: Reading<'_>,
+        events: Vec<RawEvent<'_>>,
+        lookup: &mut L,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let nothing_before = builder.is_empty();
+        let mut outcome = Ok(Ok(Step::Next));
+        for (part, event) in events.into_iter().enumerate() {
+            reading.part = part as u32;
+            builder.more_follow(reading.part + 1 < reading.parts);
+            outcome = self.change(builder, &reading, event, lookup).await;
+            if !matches!(outcome, Ok(Ok(Step::Next))) {
+                break;
+            }
+        }
+        builder.more_follow(false);
+        match outcome {
+            Ok(Ok(Step::Cut)) if nothing_before => Ok(Err(Rejection::new(
+                "cut",
+                "the record changes one key several times in a way that takes several transactions",
+            ))),
+            outcome => outcome,
         }
     }
 
@@ -321,6 +359,10 @@ impl Planner {
                 Ok(Step::Next)
             }
             Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
+                "several_changes",
+                "the record holds several changes, and a change log keeps one for each record",
+            )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
             Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
@@ -341,54 +383,6 @@ impl Planner {
         Ok(outcome)
     }
 
-    /// Learns what the record shows about its source's epoch, so that its token can be built.
-    async fn meet<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Result<(), Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
-            Meeting::Known => {}
-            Meeting::Fact(_) if self.follows => {}
-            Meeting::Fact(entry) => builder.ledger(entry),
-            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
-            Meeting::Ask(question) => match lookup.epoch(question).await? {
-                Ok(row) => ledger.add(row),
-                Err(why) => return Ok(Err(why)),
-            },
-        }
-        Ok(Ok(()))
-    }
-
-    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
-    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
-        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
-            return Ok(());
-        }
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
-        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
-            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
-            let what = format!(
-                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
-                record.at,
-                record.offset,
-                token.hex(),
-                record.at.topic
-            );
-            return Err(match self.config.on_regression {
-                OnRegression::Halt => Rejection::table("epoch_regression", what),
-                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
-            });
-        }
-        self.streamed = Some((token, event.source_time_ms));
-        Ok(())
-    }
-
     pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
@@ -397,7 +391,7 @@ impl Planner {
     ) -> Result<Resolved, Refused> {
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != crate::core::event::SourcePosition::None;
+        let has_position = !event.position.is_none();
         let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
         let known: MappingKey =
             (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
@@ -418,7 +412,7 @@ impl Planner {
         mapping: &Mapping,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, value, incarnation } = *reading;
+        let Reading { record, value, incarnation, part, .. } = *reading;
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -429,7 +423,7 @@ impl Planner {
             Err(why) => return Ok(Err(why)),
         };
         let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
-            Ok(token) => token,
+            Ok(token) => token.part(part),
             Err(why) => return Ok(Err(why)),
         };
         let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
@@ -566,6 +560,15 @@ pub(crate) fn two_sources(table: &str, own: &str, other: &str) -> String {
          two sources cannot be compared. Give each source a table of its own (`into`), or name columns that order the changes \
          of both (`order_by`)"
     )
+}
+
+/// The decoder of a topic.
+pub(super) fn decoder<'d>(
+    known: &'d mut HashMap<Arc<str>, TopicDecoder>,
+    config: &Config,
+    topic: &Arc<str>,
+) -> &'d mut TopicDecoder {
+    known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
 }
 
 /// A change log does not compare tokens; a row without one still needs a value of the type.

@@ -41,6 +41,9 @@ struct Seen {
     by_tombstone: u64,
     by_truncate: u64,
     in_batch: u64,
+    /// Source epochs beyond a partition's first, and snapshots that were ranked above a stream.
+    epochs: u64,
+    floors: u64,
 }
 
 fn config() -> Arc<Config> {
@@ -312,6 +315,8 @@ fn histories_end_in_the_state_of_their_source() {
         seen.by_tombstone += store.sum.superseded_by_tombstone;
         seen.by_truncate += store.sum.superseded_by_truncate;
         seen.in_batch += store.sum.superseded_in_batch;
+        seen.epochs += store.epochs.iter().filter(|row| row.previous_top.is_some()).count() as u64;
+        seen.floors += store.ledger.len() as u64;
         let before: Contents = store.contents.clone();
         block_on(replay(&history, &mut store, seed));
         assert_eq!(before, store.contents, "invariant 7: a replay changes nothing");
@@ -329,6 +334,8 @@ fn histories_end_in_the_state_of_their_source() {
             seen.by_tombstone,
             seen.by_truncate,
             seen.in_batch,
+            seen.epochs,
+            seen.floors,
         ];
         assert!(decided.iter().all(|count| *count > 0), "a guard that never decided was not tested: {seen:?}");
     }
@@ -341,7 +348,7 @@ fn the_final_state_does_not_depend_on_cuts() {
         let history = history(seed);
         let runs = [(1, 0), (2, 0), (3, 20), (4, 40)];
         let mut ends = runs.map(|(way, trouble)| {
-            block_on(run(&history, seed.wrapping_mul(31).wrapping_add(way), trouble, &mut Seen::default())).contents
+            block_on(run(&history, seed.wrapping_mul(31).wrapping_add(way), trouble, &mut Seen::default())).ranked()
         });
         // Numbers of scopes are handed out in the order of their being met, which is the same everywhere here: one source.
         let first = std::mem::take(&mut ends[0]);

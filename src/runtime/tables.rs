@@ -366,16 +366,14 @@ fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) 
     if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
         return Ok(OrderPolicy::Columns(Vec::new()));
     }
-    if *met.position != SourcePosition::None {
-        return Ok(OrderPolicy::Source);
-    }
+    let SourcePosition::None(why) = met.position else { return Ok(OrderPolicy::Source) };
     if rule.offset_order {
         return Ok(OrderPolicy::Offset);
     }
     Err(Refused::Table(Rejection::table(
         "no_order",
         format!(
-            "the events of {} (topic {}) carry no position of their source, so `final-state` has no order token; name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
+            "the events of {} (topic {}) carry no position of their source that orders them, so `final-state` has no order token: {why}; or name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
             met.source, met.topic
         ),
     )))

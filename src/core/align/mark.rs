@@ -6,7 +6,13 @@
 //! | PostgreSQL, first transaction of a new connector | `sequence[0]` is null: `txId` tells its events, [`super::Aligner`] its place |
 //! | MySQL, MariaDB | the number of the GTID, within its uuid or domain |
 //! | MySQL, MariaDB without GTID | the start of the transaction in `transaction.id` (`file=…,pos=…`) |
+//! | SQL Server, Db2, Informix, Oracle | `commit_lsn`, `commit_scn` |
+//! | MongoDB, Spanner, CockroachDB, TiCDC | the time of the commit |
+//! | Vitess with ordered metadata | epoch and rank of the transaction |
 //! | record form | the LSN |
+//!
+//! GoldenGate's trail and flattened rows name none. What is compared within its topic only (Maxwell, Canal, TiCDC, record form) is
+//! aligned within its topic only.
 //!
 //! Not the commit part of the token: in PostgreSQL that is max(`sequence[0]`, own LSN, floor), which differs inside a
 //! transaction. Snapshot rows belong to none.
@@ -37,6 +43,10 @@ pub enum Kind {
     Gtid,
     /// File and position in the binlog where the transaction begins.
     Binlog,
+    /// SQL Server's LSN of the commit.
+    SqlServer,
+    /// A number or a time of the commit, by its name.
+    Number(&'static str),
 }
 
 /// Transactions that are ordered among themselves: those of one source, under one GTID marker where it has GTIDs.
@@ -62,6 +72,10 @@ impl Stream {
             Kind::CommitBefore | Kind::Lsn => format!("LSN {:X}/{:X}", (place >> 32) as u32, place as u32),
             Kind::Gtid if self.source.starts_with("mariadb ") => format!("GTID domain {}, {place}", self.marker),
             Kind::Gtid => format!("GTID {}:{place}", self.marker),
+            Kind::SqlServer => {
+                format!("LSN {:08x}:{:08x}:{:04x}", (place >> 48) as u32, (place >> 16) as u32, place as u16)
+            }
+            Kind::Number(name) => format!("{name} {place}"),
             Kind::Binlog => format!("binlog file {}, position {}", (place >> 64) as u64, place as u64),
         }
     }
@@ -113,6 +127,11 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    /// The decoder of a topic, where it is not the usual one.
+    pub(super) fn reads(&mut self, topic: &Arc<str>, decoder: TopicDecoder) {
+        self.decoders.entry(Arc::clone(topic)).or_insert(decoder);
+    }
+
     /// What a record says. What cannot be read says nothing: its verdict is the planner's.
     pub(super) fn note(&mut self, record: &Record) -> Note {
         let Some(value) = &record.value else { return Note::Nothing };
@@ -126,6 +145,8 @@ impl Reader {
         };
         match decoded {
             Ok(Decoded::Change(event)) => of_event(record, &event),
+            // They have one position.
+            Ok(Decoded::Changes(events)) => events.first().map_or(Note::Nothing, |event| of_event(record, event)),
             Ok(Decoded::Control(Control::Transaction)) => end_of_transaction(topic, &value.whole()),
             _ => Note::Nothing,
         }
@@ -153,24 +174,56 @@ fn of_event(record: &Record, event: &RawEvent<'_>) -> Note {
             Some(place) => (stream("", Kind::Binlog), place),
             None => return Note::Unmarked { source: event.source.clone() },
         },
-        SourcePosition::Lsn(lsn) => {
-            let source = format!("{} {}", event.source, record.at.topic);
-            (Stream { source: source.into(), marker: "".into(), kind: Kind::Lsn }, Place::from(*lsn))
-        }
-        _ => return Note::Unmarked { source: event.source.clone() },
+        position => match committed(position) {
+            Committed::At(kind, place) => (stream("", kind), place),
+            Committed::Snapshot => return Note::Nothing,
+            Committed::Unknown => return Note::Unmarked { source: event.source.clone() },
+        },
     };
     let mut hasher = DefaultHasher::new();
     (&record.at.topic, &record.key, &event.op_text).hash(&mut hasher);
-    position_inside(&event.position).hash(&mut hasher);
+    match &event.position {
+        SourcePosition::Postgres { lsn, .. } => lsn.hash(&mut hasher),
+        SourcePosition::Binlog { pos, row, .. } => (pos, row).hash(&mut hasher),
+        position => format!("{position:?}").hash(&mut hasher),
+    }
     Note::Event { stream, place, open, id: transaction.id, event: hasher.finish() }
 }
 
-/// What tells the changes of one key inside a transaction apart.
-fn position_inside(position: &SourcePosition) -> (u64, u64) {
-    match position {
-        SourcePosition::Postgres { lsn, .. } => (*lsn, 0),
-        SourcePosition::Binlog { pos, row, .. } => (*pos, row.unwrap_or(0)),
-        _ => (0, 0),
+/// Where a transaction was committed whose events all say so.
+enum Committed {
+    At(Kind, Place),
+    Snapshot,
+    Unknown,
+}
+
+fn committed(position: &SourcePosition) -> Committed {
+    let (phase, kind, place) = match position {
+        SourcePosition::SqlServer { commit, phase, .. } => {
+            let place = commit.iter().fold(0, |place, byte| place << 8 | Place::from(*byte));
+            (*phase, Kind::SqlServer, place)
+        }
+        SourcePosition::Oracle { commit, phase, .. } => (*phase, Kind::Number("SCN"), Place::from(*commit)),
+        SourcePosition::Db2 { commit, phase, .. } => (*phase, Kind::Number("LSN"), *commit),
+        SourcePosition::Informix { commit, phase, .. } => (*phase, Kind::Number("LSN"), Place::from(*commit)),
+        SourcePosition::Mongo { seconds, ord, phase } => {
+            (*phase, Kind::Number("cluster time"), Place::from(*seconds) << 32 | Place::from(*ord))
+        }
+        // The rank counts within the epoch; 96 bits hold more of them than a shard can write.
+        SourcePosition::Vitess { epoch, rank, phase } if *rank >> 96 == 0 && *epoch >> 32 == 0 => {
+            (*phase, Kind::Number("rank"), Place::from(*epoch) << 96 | rank)
+        }
+        SourcePosition::Spanner { nanos, phase, .. } => (*phase, Kind::Number("commit time"), Place::from(*nanos)),
+        SourcePosition::Hlc { nanos, logical, phase } => {
+            (*phase, Kind::Number("clock"), Place::from(*nanos) << 32 | Place::from(*logical))
+        }
+        SourcePosition::Tso(number) => (Phase::Stream, Kind::Number("TSO"), Place::from(*number)),
+        SourcePosition::Lsn(lsn) => (Phase::Stream, Kind::Lsn, Place::from(*lsn)),
+        _ => return Committed::Unknown,
+    };
+    match phase {
+        Phase::Stream => Committed::At(kind, place),
+        Phase::Snapshot | Phase::Resnapshot => Committed::Snapshot,
     }
 }
 

@@ -197,6 +197,7 @@ impl Runner {
             (0..info.partitions).map(|partition| TopicPartition { topic: Arc::clone(&info.topic), partition })
         });
         align.expect(all);
+        topics.iter().for_each(|info| align.reads(&info.topic, shared.config.decoder(&info.topic)));
         Ok(())
     }
 

@@ -76,6 +76,8 @@ struct Writer<'r> {
     /// The last good change of each key, in the source's order.
     last: BTreeMap<(&'static str, i64), Option<i64>>,
     lsn: u64,
+    /// The source's clock: it stands still inside a statement, and makes a great step between two.
+    clock_ms: u64,
     /// Where the last snapshot was taken.
     snapshot: u64,
     commit: Option<u64>,
@@ -101,6 +103,7 @@ pub fn history(seed: u64) -> History {
         model: BTreeMap::new(),
         last: BTreeMap::new(),
         lsn: 100,
+        clock_ms: 0,
         snapshot: 0,
         commit: None,
         primary: 0,
@@ -162,6 +165,7 @@ impl Writer<'_> {
     }
 
     fn advance(&mut self) -> u64 {
+        self.clock_ms += 30_000;
         self.lsn += 1 + self.random.below(9) as u64;
         self.lsn
     }
@@ -323,6 +327,7 @@ impl Writer<'_> {
     }
 
     fn source(&self, table: &str, lsn: u64, snapshot: &str) -> String {
+        let clock = self.clock_ms;
         match self.kind {
             Kind::Postgres => {
                 let commit = match self.commit {
@@ -330,7 +335,7 @@ impl Writer<'_> {
                     None => "null".to_owned(),
                 };
                 format!(
-                    r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
+                    r#"{{"connector":"postgresql","name":"s","ts_ms":{clock},"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
                 )
             }
             Kind::MariaDb | Kind::MySql => {
@@ -341,7 +346,7 @@ impl Writer<'_> {
                 };
                 let gtid = if snapshot == "false" { gtid } else { "null".to_owned() };
                 format!(
-                    r#"{{"connector":"{connector}","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
+                    r#"{{"connector":"{connector}","name":"s","ts_ms":{clock},"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
                 )
             }
         }

@@ -1,7 +1,7 @@
 //! A destination in memory. It applies plans by the rules that the real ones follow, each in one transaction, and is asked for
 //! claims as they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -74,6 +74,27 @@ impl Store {
             }
         };
         partitions.iter().map(raise).collect()
+    }
+
+    /// The contents, with the ordinals of source epochs replaced by their rank in their topic: who meets a marker first is a matter of
+    /// timing and gives its ordinal, but not its place among the others.
+    pub fn ranked(&self) -> Contents {
+        let rank = |table: &str, token: &mut Vec<u8>| {
+            let ordinals: BTreeSet<u32> = self
+                .epochs
+                .iter()
+                .filter(|row| row.at.topic.rsplit('.').next() == Some(table))
+                .map(|row| row.ordinal)
+                .collect();
+            let own = u32::from_be_bytes(token[3..7].try_into().unwrap_or_default());
+            let rank = ordinals.range(..=own).count() as u32;
+            token[3..7].copy_from_slice(&rank.to_be_bytes());
+        };
+        let mut contents = self.contents.clone();
+        contents.rows.iter_mut().for_each(|((table, _), (token, _))| rank(table, token));
+        contents.tombstones.iter_mut().for_each(|((table, _), token)| rank(table, token));
+        contents.truncates.iter_mut().for_each(|(table, token)| rank(table, token));
+        contents
     }
 
     pub fn owned(&self, key: &str, owner: &str) -> Vec<TopicPartition> {
