@@ -309,6 +309,8 @@ pub struct RawEvent<'a> {
     pub ends_snapshot: bool,
     /// Source time in milliseconds since 1970.
     pub source_time_ms: Option<i64>,
+    /// What names its source transaction, as JSON text: `source.txId`, else the `transaction` block.
+    pub transaction: Option<&'a str>,
     /// The record's key.
     pub key: Option<RawRow<'a>>,
     /// The row before; of a delete only its key columns are sure to be real.

@@ -68,7 +68,7 @@ fn config() -> Arc<Config> {
         pipeline: LIVE.into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
         sink,
-        batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO },
+        batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults,
         tables: Vec::new(),
         plain: PlainConfig::default(),

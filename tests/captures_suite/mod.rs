@@ -7,6 +7,7 @@ mod lists;
 mod matrix;
 mod on_services;
 mod stage;
+mod transactions;
 mod verdicts;
 
 use lastword::core::dialect::Dialect;

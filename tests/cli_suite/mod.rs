@@ -9,4 +9,5 @@ mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod sources;
 mod tombstones;
