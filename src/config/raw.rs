@@ -264,6 +264,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
     }
 }
 
@@ -298,6 +300,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
     }
 }
 

@@ -333,11 +333,8 @@ impl Lane {
             }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let code = if failure.code == "incomparable_token" {
-                        "incomparable_token"
-                    } else {
-                        "refused_by_destination"
-                    };
+                    let own = ["incomparable_token", "partial_row", "held_back"];
+                    let code = own.into_iter().find(|code| failure.code == *code).unwrap_or("refused_by_destination");
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again
                 }

@@ -7,9 +7,11 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::failure::Failure;
+use crate::core::merge::Base;
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::sink::bookkeep::PartialKey;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Refused, Resolved, Tables};
@@ -28,6 +30,13 @@ pub trait Lookup: Send {
         table: &Table,
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
+
+    /// What is stored for keys that partial rows are completed from, with the table's truncate token.
+    fn bases(
+        &mut self,
+        table: &Arc<Table>,
+        keys: &[PartialKey],
+    ) -> impl Future<Output = Result<(Option<Token>, Vec<Base>), Failure>> + Send;
 
     /// Whether a key has a live row.
     fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
@@ -52,6 +61,11 @@ impl Lookup for Live<'_> {
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
+    }
+
+    async fn bases(&mut self, table: &Arc<Table>, keys: &[PartialKey]) -> Result<(Option<Token>, Vec<Base>), Failure> {
+        let truncate = bookkeep::truncate_token(self.session, table.name()).await?;
+        Ok((truncate, bookkeep::bases(self.session, table, keys).await?))
     }
 
     async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {

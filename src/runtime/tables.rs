@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::config::checked::{Config, TableRule, TopicRule};
+use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -18,6 +19,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
 use crate::sink::{Session, Sink, Statements, bookkeep};
@@ -34,8 +36,8 @@ pub enum Resolved {
     Rows(Arc<Mapping>),
     /// The whole table (TRUNCATE), if it is there.
     Whole(Option<Arc<Table>>),
-    /// Entries of a change log.
-    Log(Arc<Table>),
+    /// Entries of a change log, and what stands in its events for values that the connector did not see.
+    Log(Arc<Table>, Arc<Unavailable>),
 }
 
 /// What an event shows of its table.
@@ -146,7 +148,7 @@ impl Tables {
                 None => self.meet_log(session, rule, &name).await?,
             };
             known.insert(name, Arc::clone(&table));
-            return Ok(Resolved::Log(table));
+            return Ok(Resolved::Log(table, Arc::clone(&rule.unavailable)));
         }
         if met.op == Op::Truncate {
             return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
@@ -155,7 +157,8 @@ impl Tables {
         let order = order_policy(topic_rule, rule, met)?;
         let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), self.config.plain);
+        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable) };
+        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
         if let Some(table) = known.get(&name)
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))

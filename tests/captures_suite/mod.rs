@@ -3,6 +3,7 @@
 
 mod deliveries;
 mod on_services;
+mod partial;
 mod stage;
 mod verdicts;
 

@@ -40,6 +40,13 @@ pub(super) enum From {
     Kafka,
 }
 
+/// Columns of types that are not understood yet, which the configuration leaves out, by table.
+const LEFT_OUT: [(&str, &[&str]); 1] = [("documents", &["tags", "hs"])];
+
+fn left_out(table: &str) -> &'static [&'static str] {
+    LEFT_OUT.iter().find(|(known, _)| *known == table).map_or(&[], |(_, columns)| columns)
+}
+
 /// See the module.
 pub(super) struct Stage {
     connector: &'static str,
@@ -130,12 +137,16 @@ impl Stage {
 
     /// On MariaDB a source's database is a database of the shared server: there every table goes into the test's own.
     fn rules(&self, topics: &[String]) -> String {
-        if self.database.dialect != Dialect::Mysql {
-            return String::new();
-        }
         let rule = |topic: &String| {
             let (_, table) = table_of(topic)?;
-            Some(format!("[[table]]\ntopic = {topic:?}\ninto = {table:?}\n"))
+            let mut rule = String::new();
+            if self.database.dialect == Dialect::Mysql {
+                rule.push_str(&format!("into = {table:?}\n"));
+            }
+            if !left_out(table).is_empty() {
+                rule.push_str(&format!("exclude_columns = {:?}\n", left_out(table)));
+            }
+            (!rule.is_empty()).then(|| format!("[[table]]\ntopic = {topic:?}\n{rule}"))
         };
         topics.iter().filter_map(rule).collect()
     }
@@ -143,6 +154,15 @@ impl Stage {
     fn destination(&self, expected: &Expected) -> TableName {
         let schema = (self.database.dialect != Dialect::Mysql).then_some(expected.schema.as_str());
         TableName::new(schema, &expected.table)
+    }
+
+    /// Expects of a table what the source held without the rows whose first column is one of these.
+    pub(super) fn expect_without(&mut self, table: &str, keys: &[&str]) {
+        for expected in self.expected.iter_mut().filter(|expected| expected.table == table) {
+            let known = expected.rows.len();
+            expected.rows.retain(|row| !row[0].as_deref().is_some_and(|key| keys.contains(&key)));
+            assert_eq!(expected.rows.len() + keys.len(), known, "{table} has no such rows");
+        }
     }
 
     /// Every table holds what the source held.
@@ -172,18 +192,28 @@ impl Stage {
         }
         let kinds = &self.kinds[&(expected.schema.clone(), expected.table.clone())];
         let mut selected = Vec::new();
-        for column in &expected.columns {
+        let compared = |column: &&String| !left_out(&expected.table).contains(&column.as_str());
+        for column in expected.columns.iter().filter(compared) {
             let Some(native) = columns.get(column) else {
                 return Some(format!("{name}: there is no column {column:?}"));
             };
             selected.push(self.database.as_text(column, native));
         }
         let found = self.database.texts(&format!("select {} from {}", selected.join(", "), dialect.table(&name)));
+        let wanted: Vec<Vec<Option<String>>> = expected
+            .rows
+            .iter()
+            .map(|row| {
+                let cells = row.iter().zip(&expected.columns).filter(|(_, column)| compared(column));
+                cells.map(|(cell, _)| cell.clone()).collect()
+            })
+            .collect();
         let lines = |rows: &[Vec<Option<String>>]| {
             let mut lines: Vec<String> = rows
                 .iter()
                 .map(|row| {
-                    let cells = row.iter().zip(&expected.columns).map(|(cell, column)| {
+                    let columns = expected.columns.iter().filter(compared);
+                    let cells = row.iter().zip(columns).map(|(cell, column)| {
                         let kind = kinds.get(column).copied().unwrap_or(Kind::Text);
                         cell.as_ref().map_or_else(|| "\\N".to_owned(), |text| render::canonical(kind, text))
                     });
@@ -193,7 +223,7 @@ impl Stage {
             lines.sort();
             lines
         };
-        let (wanted, found) = (lines(&expected.rows), lines(&found));
+        let (wanted, found) = (lines(&wanted), lines(&found));
         let missing: Vec<&String> = wanted.iter().filter(|line| !found.contains(line)).take(5).collect();
         let surplus: Vec<&String> = found.iter().filter(|line| !wanted.contains(line)).take(5).collect();
         (wanted != found).then(|| {

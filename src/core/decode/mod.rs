@@ -16,7 +16,7 @@ mod position;
 mod row;
 mod schema;
 
-pub use cell::{Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::TopicDecoder;
 
 #[cfg(test)]

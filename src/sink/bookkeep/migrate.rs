@@ -9,7 +9,7 @@ use super::cells::{Cells, damaged};
 use super::{end, sql};
 
 /// Format of the bookkeeping that this version reads and writes: the number of the last migration.
-pub const STORE_FORMAT: i64 = 1;
+pub const STORE_FORMAT: i64 = 2;
 
 /// What [`migrate`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    [vec![&*sql::STORE_001]]
+    [vec![&*sql::STORE_001], vec![&*sql::PARTIAL_002]]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others

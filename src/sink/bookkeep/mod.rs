@@ -16,17 +16,19 @@ mod cells;
 mod claim;
 mod ledger;
 mod migrate;
+mod partial;
 mod quarantine;
 mod replay;
 mod sql;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
+pub use partial::{Key as PartialKey, any_open, bases, key_digest, lock_rows};
 pub use quarantine::{
     QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
     quarantine_list,

@@ -114,6 +114,7 @@ macro_rules! statements {
 
 statements! {
     STORE_001 = "001_store" each;
+    PARTIAL_002 = "002_partial" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -150,6 +151,10 @@ statements! {
     QUARANTINE_LIST = "quarantine_list" shared;
     QUARANTINE_GET = "quarantine_get" shared;
     QUARANTINE_SETTLE = "quarantine_settle" shared;
+    MARK_ADD = "mark_add" but_mysql;
+    MARK_ANY = "mark_any" shared;
+    MARK_OF_KEY = "mark_of_key" shared;
+    OPEN_ANY = "open_any" shared;
     REPLAY_LAST = "replay_last" shared;
     REPLAY_ADD = "replay_add" shared;
     REPLAY_SET = "replay_set" shared;

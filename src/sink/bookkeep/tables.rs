@@ -72,7 +72,7 @@ pub async fn ensure_table_state<S: Statements>(
     let rows = session.query(sql::TABLE_GET.of(dialect), std::slice::from_ref(&name)).await?;
     let row = rows.into_iter().next().ok_or_else(|| damaged("a table's row vanished"))?;
     let mut cells = Cells::new(row);
-    let truncate_token = token(&mut cells)?;
+    let truncate_token = cells.token_or_null()?;
     for (what, stored, wanted) in [
         ("contract", cells.text()?, contract_text(contract)),
         ("delete", cells.text()?, delete_text(delete)),
@@ -110,7 +110,7 @@ pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<Stri
 pub async fn truncate_token<S: Statements>(session: &mut S, table: &TableName) -> Result<Option<Token>, Failure> {
     let rows = session.query(sql::TABLE_GET.of(session.dialect()), &[Value::from(table.to_string())]).await?;
     match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row)),
+        Some(row) => Cells::new(row).token_or_null(),
         None => Err(unknown(table)),
     }
 }
@@ -127,7 +127,7 @@ pub async fn lock_table<S: Statements>(
     let name = Value::from(table.to_string());
     let rows = session.query(sql::TABLE_LOCK.of(dialect), std::slice::from_ref(&name)).await?;
     let stored = match rows.into_iter().next() {
-        Some(row) => token(&mut Cells::new(row))?,
+        Some(row) => Cells::new(row).token_or_null()?,
         None => return Err(unknown(table)),
     };
     let (Some(wanted), kept) = (truncate, stored) else { return Ok(stored) };
@@ -152,13 +152,6 @@ fn unknown(table: &TableName) -> Failure {
             "table {table} is not recorded in lastword's bookkeeping; was its row in table_state deleted? Restart lastword"
         ),
     )
-}
-
-fn token(cells: &mut Cells) -> Result<Option<Token>, Failure> {
-    match cells.bytes_or_null()? {
-        None => Ok(None),
-        Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
-    }
 }
 
 /// Adds what happened in a transaction to the table's counters.
@@ -230,7 +223,7 @@ pub async fn stored_tokens<S: Statements>(
             let mut cells = Cells::new(row);
             let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
             let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
-            *slot = greater(table, token(&mut cells)?, token(&mut cells)?)?;
+            *slot = greater(table, cells.token_or_null()?, cells.token_or_null()?)?;
         }
     }
     Ok(tokens)

@@ -11,6 +11,7 @@ use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert, Verdict};
 use crate::core::table::{Column, Contract, DeleteMode, Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::sink::partial::{self, Completed};
 
 use super::values::{Params, key_bytes, wire_bytes};
 
@@ -42,9 +43,16 @@ pub(super) struct Entry<'p> {
     pub(super) row: Stored,
     pub(super) tombstone: Option<Token>,
     pub(super) verdict: Verdict,
+    /// Token that a partial row of the same plan gave the row.
+    raised: Option<Token>,
 }
 
 impl Entry<'_> {
+    /// Token of the row that was written.
+    pub(super) fn row_token(&self) -> &Token {
+        self.raised.as_ref().unwrap_or_else(|| self.token())
+    }
+
     pub(super) fn token(&self) -> &Token {
         match self.change {
             Change::Upsert(_, upsert) => &upsert.token,
@@ -71,6 +79,7 @@ pub(super) struct Work<'p> {
     pub(super) truncate: Option<Token>,
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
+    completed: Completed,
     /// For each group the positions of the key columns among its columns.
     positions: Vec<Vec<usize>>,
     by_key: HashMap<Vec<u8>, usize>,
@@ -88,6 +97,7 @@ impl<'p> Work<'p> {
             truncate: None,
             tombstones_delta: 0,
             recheck_deleted: 0,
+            completed: Completed::default(),
             positions: Vec::new(),
             by_key: HashMap::new(),
         };
@@ -108,7 +118,7 @@ impl<'p> Work<'p> {
     }
 
     fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
-        let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins };
+        let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins, raised: None };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
         if self.by_key.insert(key, self.entries.len()).is_some() {
@@ -252,6 +262,32 @@ impl<'p> Work<'p> {
         Ok(Verdict::Wins)
     }
 
+    /// Upserts that lost to their row.
+    pub(super) fn lost(&self) -> partial::Places {
+        let mut places = vec![0; self.plan.upserts.len()];
+        let mut lost = partial::Places::new();
+        for entry in &self.entries {
+            if let Change::Upsert(group, _) = entry.change {
+                if entry.verdict == Verdict::ByRow {
+                    lost.push((group, places[group]));
+                }
+                places[group] += 1;
+            }
+        }
+        lost
+    }
+
+    /// Takes in what the partial rows came to.
+    pub(super) fn complete(&mut self, completed: Completed) {
+        for partial in completed.raised.iter().map(|at| &self.plan.partials[*at]) {
+            let key = key_bytes(partial.key.iter().zip(self.key_columns().map(|column| &column.kind)));
+            if let Some(entry) = self.by_key.get(&key) {
+                self.entries[*entry].raised = Some(partial.token);
+            }
+        }
+        self.completed = completed;
+    }
+
     /// Raises the truncate token that decisions rest on.
     pub(super) fn raise_truncate(&mut self, token: Option<Token>) -> Result<(), Failure> {
         if let (Some(old), Some(new)) = (&self.truncate, &token) {
@@ -278,6 +314,7 @@ impl<'p> Work<'p> {
             ..TableOutcome::default()
         };
         self.entries.iter().for_each(|entry| outcome.count(entry.verdict));
+        self.completed.count(&mut outcome);
         outcome
     }
 }

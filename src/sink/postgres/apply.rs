@@ -9,7 +9,7 @@ use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::session::{Done, PostgresSession, encode_params, run};
 
@@ -19,13 +19,14 @@ pub(super) struct Part<'a> {
     sql: TableSql<'a>,
     /// The truncate token that the changes are compared with.
     truncate: Option<Token>,
+    repair: bool,
     outcome: TableOutcome,
 }
 
 impl<'a> Part<'a> {
     fn new(plan: &'a TablePlan, repair: bool) -> Self {
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
-        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, outcome }
+        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, repair, outcome }
     }
 
     fn is_empty(&self) -> bool {
@@ -146,10 +147,23 @@ impl PostgresSession {
             self.truncate(part, token, own).await?;
         }
         match (part.is_empty(), part.is_side()) {
-            (true, _) => Ok(()),
-            (false, false) => self.change_by_column(part).await,
-            (false, true) => self.change_by_side(part).await,
+            (true, _) => {}
+            (false, false) => self.change_by_column(part).await?,
+            (false, true) => self.change_by_side(part).await?,
         }
+        self.complete(part).await
+    }
+
+    /// Partial rows, and full rows that lost to one. Which upserts lost is not known here, only that some did; a row that lost is
+    /// locked all the same.
+    async fn complete(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        let lost = match part.outcome.superseded_by_row {
+            0 => Vec::new(),
+            _ => partial::all_upserts(part.plan),
+        };
+        let completed = partial::apply(self, part.plan, part.truncate, part.repair, lost).await?;
+        completed.count(&mut part.outcome);
+        Ok(())
     }
 
     async fn append(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan, Verdict};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::values::bind;
 use super::{SqliteSession, verdict};
@@ -69,6 +69,9 @@ impl SqliteSession {
             self.write_rows(&work).await?;
             self.write_deletes(&mut work).await?;
             self.write_side(&mut work).await?;
+            let lost = work.entries.iter().filter(|entry| entry.verdict == Verdict::ByRow);
+            let lost = lost.filter_map(|entry| entry.row.map(|(group, _)| (group, entry.place))).collect();
+            partial::apply(self, plan, truncate, repair, lost).await?.count(&mut work.outcome);
         }
         Ok(work.outcome)
     }
@@ -208,6 +211,8 @@ struct Entry<'a> {
     token: Token,
     /// Group and values of an upsert.
     row: Option<(usize, &'a [Value])>,
+    /// Its place in its group.
+    place: usize,
     key: Vec<&'a Value>,
     stored: Stored,
     verdict: Verdict,
@@ -230,10 +235,11 @@ impl<'a> Work<'a> {
         for (number, group) in plan.upserts.iter().enumerate() {
             let places: Vec<usize> =
                 table.key.iter().filter_map(|at| group.columns.iter().position(|column| column == at)).collect();
-            entries.extend(group.rows.iter().map(|row| Entry {
+            entries.extend(group.rows.iter().enumerate().map(|(place, row)| Entry {
                 token: row.token,
                 row: Some((number, row.values.as_slice())),
-                key: places.iter().map(|place| &row.values[*place]).collect(),
+                place,
+                key: places.iter().map(|at| &row.values[*at]).collect(),
                 stored: Stored::default(),
                 verdict: Verdict::Wins,
             }));
@@ -243,6 +249,7 @@ impl<'a> Work<'a> {
             entries.extend(plan.deletes.iter().map(|delete| Entry {
                 token: delete.token,
                 row: None,
+                place: 0,
                 key: delete.key.iter().collect(),
                 stored: Stored::default(),
                 verdict: Verdict::Wins,

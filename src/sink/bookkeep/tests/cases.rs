@@ -10,7 +10,7 @@ use super::super::*;
 use super::Database;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
-use crate::core::plan::{Counts, LedgerEntry, QuarantinedRecord};
+use crate::core::plan::{Counts, LedgerEntry, Mark, QuarantinedRecord};
 use crate::core::record::{Headers, TopicPartition};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::TokenWriter;
@@ -158,12 +158,13 @@ pub(super) async fn a_newer_store_is_refused_and_a_missing_one_is_none(database:
     let (_sink, mut session) = database.store().await;
     assert_eq!(check_version(&mut session).await.expect("version"), Some(STORE_FORMAT));
     let raise = sql::META_SET.of(session.dialect());
-    session.execute(raise, &["2".into(), Value::from("format")]).await.expect("update");
+    let newer = STORE_FORMAT + 1;
+    session.execute(raise, &[newer.to_string().into(), Value::from("format")]).await.expect("update");
     for failure in
         [check_version(&mut session).await.expect_err("newer"), migrate(&mut session).await.expect_err("newer")]
     {
         assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "newer_store"));
-        assert!(failure.message.contains("format 2"), "{failure}");
+        assert!(failure.message.contains(&format!("format {newer}")), "{failure}");
     }
 }
 
@@ -204,8 +205,7 @@ fn bad_record(offset: i64) -> QuarantinedRecord {
         key: None,
         value: Some(Bytes::from_static(b"\xff\0not text")),
         headers: Headers::pack([("h", Some(b"1".as_slice())), ("n", None)]),
-        table: Some("public.t".into()),
-        token: Some(TokenWriter::new(1, 1).number(9).finish()),
+        mark: Some(Mark { table: "public.t".into(), key: vec![1], token: TokenWriter::new(1, 1).number(9).finish() }),
         reason: "undecodable",
         detail: "byte 0 is not JSON".into(),
     }
@@ -223,7 +223,7 @@ pub(super) async fn quarantined_records_come_back_as_they_were(database: &Databa
     let put = bad_record(5);
     assert_eq!((kept.key, kept.value, kept.headers), (put.key, put.value, put.headers));
     assert_eq!((kept.entry.at.clone(), kept.entry.timestamp_ms), (put.at, Some(-5)));
-    assert_eq!(kept.entry.token.as_deref(), put.token.as_ref().map(|token| token.as_bytes()));
+    assert_eq!(kept.entry.token.as_deref(), put.mark.as_ref().map(|mark| mark.token.as_bytes()));
     assert_eq!(kept.entry.state, QuarantineState::New);
 
     let settled = Plan { settled: vec![all[1].id], ..Plan::default() };

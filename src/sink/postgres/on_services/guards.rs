@@ -82,6 +82,7 @@ async fn groups_leave_other_columns_alone() {
                 .map(|(at, key)| Delete { token: token(at), key: vec![Value::Int(key)] })
                 .collect(),
             truncate: None,
+            partials: Vec::new(),
             collapsed: 3,
             truncates: 0,
         }])
