@@ -13,7 +13,7 @@ use crate::config::checked::{
 use crate::core::dialect::Dialect;
 use crate::core::lane::{Claimed, Lane, Limits};
 use crate::core::record::{Headers, Record, TopicPartition};
-use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage, fixture};
+use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage, side_table_name};
 use crate::core::unavailable::DEFAULT;
 use crate::core::value::Value;
 use crate::runtime::lookup::Scopes;
@@ -244,9 +244,9 @@ async fn stories(database: &Database) {
                 let text = format!("delete from {}", dialect.bookkeeping(table));
                 flow.session.execute(&text, &[]).await.expect("emptied");
             }
-            let mut same = fixture::table(1, "t", &["id"]);
-            same.token_storage = storage;
-            let text = format!("drop table if exists {}", dialect.bookkeeping(&same.side_name()));
+            let shape = flow.session.describe(&name()).await.expect("described").expect("there");
+            let side = dialect.bookkeeping(&side_table_name(&shape.name, storage));
+            let text = format!("drop table {side}");
             flow.session.execute(&text, &[]).await.expect("dropped");
         }
     }
