@@ -135,13 +135,19 @@ A replay changes nothing but rows that are missing; --repair also rewrites rows 
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// Source epochs: which life of the source's positions each partition is in
+    Epoch {
+        /// What to do.
+        #[command(subcommand)]
+        command: EpochCommand,
+    },
     /// Look into an order token
     Token {
         /// What to do.
         #[command(subcommand)]
         command: TokenCommand,
     },
-    /// List what operators did: offsets set, replays, quarantine
+    /// List what operators did: offsets set, epochs, replays, quarantine
     Audit(AuditArgs),
     /// Show it at work: an embedded broker with captured events, SQLite as destination, a replay, a comparison
     #[command(after_help = "Needs no configuration, no service and no network.")]
@@ -247,6 +253,39 @@ pub struct OffsetsSetArgs {
     /// The next offset to apply
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
     pub offset: i64,
+    /// Why, for the audit
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+}
+
+/// Commands of `epoch`.
+#[derive(Debug, Subcommand)]
+pub enum EpochCommand {
+    /// List the epochs of every partition: what showed them, from which offset, and who opened them
+    List,
+    /// Begin a new source epoch: whatever follows the stored positions is newer than everything before them
+    #[command(after_help = "\
+Example:
+  lastword epoch open --topic shop.public.orders --yes
+
+For a source that was restored or replaced so that its positions start again, and for partitions that stopped with
+`source_epoch` or `epoch_regression`. Without --yes it only says what would be done. Audited; running processes
+notice within a second, stopped partitions start again.")]
+    Open(EpochOpenArgs),
+}
+
+/// Flags of `epoch open`.
+#[derive(Args, Clone, Debug)]
+pub struct EpochOpenArgs {
+    /// Topic
+    #[arg(long)]
+    pub topic: String,
+    /// Partition [default: all of the topic; one alone only if no TRUNCATE and no moved key can reach the others]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    pub partition: Option<i32>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     pub note: Option<String>,
@@ -396,6 +435,8 @@ mod tests {
             "replay --topic t --from-time 2026-11-01T00:00:00Z",
             "offsets show",
             "offsets set --topic t --partition 0 --offset 5 --note why",
+            "epoch list",
+            "epoch open --topic t --partition 1 --yes --note why",
             "quarantine list --topic t --reason undecodable",
             "quarantine show 4",
             "quarantine retry 4 5",
@@ -422,6 +463,7 @@ mod tests {
             "replay --list --repair",
             "offsets set --topic t --partition -1 --offset 5",
             "offsets set --topic t --partition 0",
+            "epoch open",
             "quarantine retry",
             "quarantine retry 1 --all",
             "quarantine drop 1 --topic t",

@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod context;
 pub mod demo;
+mod epoch;
 pub mod exit;
 mod offsets;
 pub mod output;
@@ -67,6 +68,7 @@ async fn command(cli: Cli, output: Output) -> Result<Exit, CommandError> {
         Command::Replay(args) => replay::replay(&context, &args).await,
         Command::Offsets { command } => offsets::offsets(&context, &command).await,
         Command::Quarantine { command } => quarantine::quarantine(&context, &command).await,
+        Command::Epoch { command } => epoch::epoch(&context, &command).await,
         Command::Token { command } => token::token(&context, &command).await,
         Command::Audit(args) => audit::audit(&context, &args).await,
         Command::Demo(args) => demo::command(&args).await,

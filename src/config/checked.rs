@@ -33,6 +33,10 @@ pub struct Config {
     pub plain: PlainConfig,
     /// What happens to a record that cannot be applied.
     pub on_bad_record: OnBadRecord,
+    /// What happens to a streamed change whose position is below the partition's although its source time is later.
+    pub on_regression: OnRegression,
+    /// How much later its source time has to be.
+    pub regression_margin: Duration,
     /// Where metrics, health and status are served; `None` serves nothing.
     pub listen: Option<SocketAddr>,
     /// How long a stop may take before what is left is rolled back.
@@ -176,6 +180,15 @@ impl TopicMatch {
             Self::Pattern(pattern) => pattern.is_match(topic),
         }
     }
+}
+
+/// What happens where a source's positions seem to have started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnRegression {
+    /// The partition stops.
+    Halt,
+    /// The record is kept aside.
+    Quarantine,
 }
 
 /// What happens to a record that cannot be applied.

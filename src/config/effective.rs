@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::core::table::{DeleteMode, TokenStorage};
 
 use super::checked::{
-    Config, FileConfig, KafkaConfig, OnBadRecord, PlainDecimal, PlainTime, SourceConfig, Start, TableRule, TopicMatch,
-    TopicRule,
+    Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, SourceConfig, Start,
+    TableRule, TopicMatch, TopicRule,
 };
 use super::secret::{HIDDEN, redact_url};
 use super::units::{format_duration, format_size};
@@ -19,6 +19,19 @@ pub fn effective(config: &Config) -> String {
     match &config.source {
         SourceConfig::Kafka(kafka) => write_kafka(&mut page, kafka),
         SourceConfig::File(file) => write_files(&mut page, file),
+    }
+    let on_regression = match config.on_regression {
+        OnRegression::Halt => "halt",
+        OnRegression::Quarantine => "quarantine",
+    };
+    page.text("on_regression", on_regression).text("regression_margin", &format_duration(config.regression_margin));
+    if let SourceConfig::Kafka(KafkaConfig { client, .. }) = &config.source
+        && !client.is_empty()
+    {
+        page.section("[source.client]");
+        client.keys().for_each(|name| {
+            page.text(&quoted(name), HIDDEN);
+        });
     }
     page.section("[sink]")
         .text("url", &redact_url(config.sink.url.expose()))
@@ -86,12 +99,6 @@ fn write_kafka(page: &mut Page, kafka: &KafkaConfig) {
             Start::Latest => "latest",
         },
     );
-    if !kafka.client.is_empty() {
-        page.section("[source.client]");
-        kafka.client.keys().for_each(|name| {
-            page.text(&quoted(name), HIDDEN);
-        });
-    }
 }
 
 fn write_files(page: &mut Page, file: &FileConfig) {

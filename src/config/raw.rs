@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{OnBadRecord, PlainDecimal, PlainTime, Start};
+use super::checked::{OnBadRecord, OnRegression, PlainDecimal, PlainTime, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -66,6 +66,7 @@ words!(PlainTime {
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
 });
+words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
 /// A value of a librdkafka property.
@@ -214,6 +215,10 @@ section! {
         start: Start,
         /// Kafka: librdkafka properties.
         client: Properties,
+        /// What happens where the source's positions seem to have started again.
+        on_regression: OnRegression,
+        /// How much later the source time of such a change has to be.
+        regression_margin: Duration,
         /// Files: paths, with `*`.
         paths: Texts,
     }

@@ -18,10 +18,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping, PartialRow};
 use super::merge::{self, Piece};
 use super::plan::{
-    Advance, Cell, Delete, LedgerEntry, Mark, Partial, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup,
+    Advance, Cell, Delete, KnownNulls, LedgerEntry, Mark, Orphan, Partial, Plan, QuarantinedRecord, TablePlan, Upsert,
+    UpsertGroup,
 };
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Row, Table};
@@ -58,6 +60,8 @@ type TableOrder = (super::table::TableName, u32);
 struct TableBuild {
     table: Arc<Table>,
     entries: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
+    /// Keys whose delete event is gone.
+    orphans: BTreeMap<Vec<u8>, Orphan>,
     log: Vec<(Arc<[usize]>, Upsert)>,
     truncate: Option<Token>,
     truncates: u64,
@@ -151,6 +155,7 @@ impl BatchBuilder {
             counts: Default::default(),
             source_time_ms: None,
             open_delete,
+            top: Top::default(),
         });
     }
 
@@ -164,7 +169,8 @@ impl BatchBuilder {
 
     /// Whether the batch holds a change of a key (its canonical bytes).
     pub fn holds(&self, table: &Table, key: &[u8]) -> bool {
-        self.tables.get(&(table.name().clone(), table.id)).is_some_and(|build| build.entries.contains_key(key))
+        let build = self.tables.get(&(table.name().clone(), table.id));
+        build.is_some_and(|build| build.entries.contains_key(key) || build.orphans.contains_key(key))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -193,6 +199,10 @@ impl BatchBuilder {
             return Pushed::CutBefore;
         }
         let build = table_build(&mut self.tables, table);
+        // What comes behind an orphan is weighed against what the orphan leaves.
+        if build.orphans.contains_key(&change.key) {
+            return Pushed::CutBefore;
+        }
         let entry = build.entries.entry(change.key).or_default();
         if entry.tokens().any(|known| !known.comparable(&token)) {
             return Pushed::Rejected(Rejection::new(
@@ -221,6 +231,31 @@ impl BatchBuilder {
     pub fn partials(&self) -> impl Iterator<Item = (&Arc<Table>, Option<Token>, Vec<PendingPartial<'_>>)> {
         let pending = self.tables.values().map(|build| (&build.table, build.truncate, build.pending()));
         pending.filter(|(_, _, pending)| !pending.is_empty())
+    }
+
+    /// Takes a null value in whose delete event is gone. The batch holds no other change of the key (`canonical`, its bytes).
+    pub fn orphan(&mut self, record: &Record, table: &Arc<Table>, canonical: Vec<u8>, orphan: Orphan) -> Pushed {
+        let others = self.tables.values().any(|build| build.table.id != table.id && build.table.name() == table.name());
+        if others || self.holds(table, &canonical) {
+            return Pushed::CutBefore;
+        }
+        table_build(&mut self.tables, table).orphans.insert(canonical, orphan);
+        self.passed(record, |advance| {
+            advance.counts.changes += 1;
+            advance.open_delete = None;
+        });
+        Pushed::Taken
+    }
+
+    /// Passes a change that a null value behind it is known to have outlived.
+    pub fn outlived(&mut self, record: &Record, table: &Arc<Table>, op: Op) {
+        table_build(&mut self.tables, table).collapsed += 1;
+        self.data(record, op == Op::Delete, |advance| advance.counts.changes += 1);
+    }
+
+    /// How many orphans are known of a partition, for a replay.
+    pub fn nulls(&mut self, known: KnownNulls) {
+        self.plan.nulls.push(known);
     }
 
     /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not
@@ -350,6 +385,7 @@ fn table_build<'t>(tables: &'t mut BTreeMap<TableOrder, TableBuild>, table: &Arc
     tables.entry((table.name().clone(), table.id)).or_insert_with(|| TableBuild {
         table: Arc::clone(table),
         entries: HashMap::default(),
+        orphans: BTreeMap::new(),
         log: Vec::new(),
         truncate: None,
         truncates: 0,
@@ -461,6 +497,7 @@ impl TableBuild {
             upserts,
             deletes,
             partials,
+            orphans: self.orphans.into_values().collect(),
             truncate: self.truncate,
             truncates: self.truncates,
             collapsed: self.collapsed,

@@ -95,6 +95,65 @@ pub enum SourcePosition {
     None,
 }
 
+/// What a position says about the sequence of numbers in which it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'p> {
+    /// At this number of a sequence. Sequences are told apart by their marker; it is empty where the source has only one.
+    Numbered {
+        /// GTID uuid and tag, GTID domain, [`NO_GTID`], or empty.
+        marker: &'p str,
+        /// The number; it never falls in the stream of one source.
+        number: u64,
+    },
+    /// A row of a snapshot that was taken at this number of the source's only sequence.
+    Snapshot {
+        /// The number.
+        number: u64,
+    },
+    /// A row of a snapshot whose position is in no sequence of the stream: a binlog source's without GTID.
+    Apart,
+    /// Nothing that could tell epochs apart; only an operator opens them.
+    Unknown,
+}
+
+/// Marker of a binlog stream without GTIDs.
+pub const NO_GTID: &str = "binlog";
+
+impl SourcePosition {
+    /// Marker and number, for source epochs and the regression alarm. A connector that only ever returns
+    /// [`Place::Unknown`] has neither by itself.
+    pub fn place(&self) -> Place<'_> {
+        match self {
+            Self::Postgres { commit, lsn, phase: Phase::Stream } => {
+                Place::Numbered { marker: "", number: commit.unwrap_or(0).max(*lsn) }
+            }
+            Self::Postgres { commit: None, lsn, .. } => Place::Snapshot { number: *lsn },
+            Self::Binlog { gtid: Some(gtid), .. } => Place::Numbered { marker: &gtid.marker, number: gtid.number },
+            Self::Binlog { gtid: None, file, pos, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
+            }
+            Self::Binlog { gtid: None, .. } => Place::Apart,
+            Self::Postgres { .. } | Self::Lsn(_) | Self::None => Place::Unknown,
+        }
+    }
+
+    /// Whether it was read from the log, not by a snapshot.
+    pub fn is_streamed(&self) -> bool {
+        match self {
+            Self::Postgres { phase, .. } | Self::Binlog { phase, .. } => *phase == Phase::Stream,
+            Self::Lsn(_) => true,
+            Self::None => false,
+        }
+    }
+}
+
+/// File and position in one number. A binlog file of more than 4 GiB (one huge transaction) has its rest at one number; there the
+/// position inside decides.
+fn binlog_number(file: u64, pos: u64) -> u64 {
+    let low = u64::from(u32::MAX);
+    (file.min(low) << 32) | pos.min(low)
+}
+
 /// A global transaction id: numbers of one marker are ordered, numbers of two markers are not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gtid {

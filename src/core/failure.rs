@@ -45,6 +45,11 @@ impl Failure {
         Self::new(Class::Operator, code, message)
     }
 
+    /// Whether a unique key refused a row that another row stands in the way of (PostgreSQL, MySQL, SQLite).
+    pub fn is_unique_violation(&self) -> bool {
+        matches!(self.code.as_str(), "23505" | "mysql 1062" | "sqlite unique")
+    }
+
     /// Says in addition where it happened.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {

@@ -140,6 +140,9 @@ pub struct Lane {
     unknown: Vec<(TopicPartition, i64)>,
 }
 
+/// Tries of a record that a unique key refuses, before it is kept aside: some three seconds.
+const UNIQUE_TRIES: u32 = 7;
+
 /// A segment with a bad record is cut in halves until the record is alone.
 #[derive(Clone, Copy, Debug)]
 struct Bisect {
@@ -331,10 +334,21 @@ impl Lane {
                 self.bisect = Some(Bisect { rows: rows / 2, rest });
                 Next::Again
             }
+            // What stands in its way may be moved by a record that has not come yet (another partition): wait for it a little, and
+            // try what came meanwhile together with it.
+            Class::Record if failure.is_unique_violation() && self.tries < UNIQUE_TRIES => {
+                self.tries += 1;
+                self.bisect = None;
+                Next::Retry { after: self.backoff.after(self.tries, self.salt), reconnect: failure.connection_lost }
+            }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
                     let own = ["incomparable_token", "partial_row", "held_back"];
-                    let code = own.into_iter().find(|code| failure.code == *code).unwrap_or("refused_by_destination");
+                    let code = match own.into_iter().find(|code| failure.code == *code) {
+                        Some(own) => own,
+                        None if failure.is_unique_violation() => "unique_violation",
+                        None => "refused_by_destination",
+                    };
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again
                 }

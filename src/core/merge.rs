@@ -14,8 +14,9 @@
 
 use std::sync::Arc;
 
-use super::plan::{Partial, Verdict};
+use super::plan::Partial;
 use super::token::Token;
+use super::verdict::Verdict;
 
 /// A column and the token of the event that its value is from; `None` is older than every event.
 pub type ColumnToken = (usize, Option<Token>);

@@ -3,9 +3,9 @@
 //! | source | position of the commit | position inside |
 //! |---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) | `sequence[1]` |
-//! | MariaDB | number of the GTID, without one of the binlog file | `pos`, `row` |
-//! | MySQL | number of the GTID, without one of the binlog file | `pos`, 0; of the stream also Kafka partition and offset |
-//! | MySQL, MariaDB snapshot row without GTID | 0 | number of the binlog file, `pos` |
+//! | MariaDB | number of the GTID, without one binlog file (4) and `pos` (4) | `pos`, `row` |
+//! | MySQL | the same | `pos`, 0; of the stream also Kafka partition and offset |
+//! | MySQL, MariaDB snapshot row without GTID | greatest number of the partition's stream, 0 where there was none | number of the binlog file, `pos` |
 //! | record form | the LSN | Kafka partition and offset |
 //! | `order_by` columns | their values, order-preserving | Kafka partition and offset |
 //! | Kafka offset | the offset | – |
@@ -24,8 +24,9 @@
 //! by id desc` is d(2), c(3), d(1), c(2) (capture `key_swap`). In MariaDB the row's number in its event tells them apart. In MySQL it
 //! starts again inside compressed transactions; there the offset decides, because a key's changes lie in one partition.
 
-use super::event::SourcePosition;
-use super::ledger::{FIRST_EPOCH, Ledger};
+use super::epoch::FIRST_EPOCH;
+use super::event::{Place, SourcePosition};
+use super::ledger::Ledger;
 use super::record::TopicPartition;
 use super::token::{Phase, Token, TokenWriter};
 use super::value::Value;
@@ -77,16 +78,20 @@ pub fn token(
             let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
             writer.number(commit).phase(*phase).number(*lsn)
         }
-        SourcePosition::Binlog { gtid: Some(gtid), pos, phase: Phase::Snapshot, .. } => {
-            writer.number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
-        }
-        SourcePosition::Binlog { gtid, file, pos, row, phase: Phase::Stream } => {
-            let commit = gtid.as_ref().map_or(*file, |gtid| gtid.number);
-            let token = writer.number(commit).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
+        SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {
+            let Place::Numbered { number, .. } = position.place() else { return None };
+            let token = writer.number(number).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
             if row.is_some() { token } else { token.kafka(at.partition, offset) }
         }
-        SourcePosition::Binlog { gtid: None, file, pos, phase: Phase::Snapshot, .. } => {
-            writer.number(0).phase(Phase::Snapshot).number(*file).number(*pos)
+        SourcePosition::Binlog { gtid: Some(gtid), pos, .. } => {
+            writer.number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
+        }
+        SourcePosition::Binlog { gtid: None, file, pos, .. } => {
+            let writer = match ledger.binlog_floor(offset) {
+                Some(number) => writer.number(number).phase(Phase::Resnapshot),
+                None => writer.number(0).phase(Phase::Snapshot),
+            };
+            writer.number(*file).number(*pos)
         }
         SourcePosition::Lsn(lsn) => writer.number(*lsn).phase(Phase::Stream).kafka(at.partition, offset),
         SourcePosition::None => return None,
@@ -142,7 +147,8 @@ fn ordered(value: &Value) -> Option<u64> {
 mod tests {
     use std::sync::Arc;
 
-    use super::super::ledger::SNAPSHOT_LSN;
+    use super::super::epoch::{Settled, settle};
+    use super::super::ledger::Meeting;
     use super::*;
 
     fn at() -> TopicPartition {
@@ -160,8 +166,10 @@ mod tests {
         let mut ledger = Ledger::default();
         let incarnation = Arc::from("-");
         let snapshot = postgres(None, 2_173_432_856, Phase::Snapshot);
-        let entry = ledger.observe(&at(), &incarnation, 0, &snapshot).expect("observed").expect("a new fact");
-        assert_eq!((entry.kind, entry.value), (SNAPSHOT_LSN, 2_173_432_856));
+        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot) else { panic!("a new fact") };
+        let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
+        assert_eq!((row.marker.as_str(), row.ordinal), ("snapshot 2173432856", 1));
+        ledger.add(row);
         let token = |position: &SourcePosition, offset| {
             token(&OrderPolicy::Source, 1, position, &ledger, &at(), offset).expect("token")
         };
@@ -186,15 +194,16 @@ mod tests {
             (0..)
                 .zip(&history)
                 .map(|(offset, position)| {
-                    ledger.observe(&at(), &Arc::from("-"), offset, position).expect("observed");
+                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position) {
+                        let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
+                        ledger.add(row);
+                    }
                     token(&OrderPolicy::Source, 1, position, ledger, &at(), offset).expect("token")
                 })
                 .collect()
         };
         let mut ledger = Ledger::default();
         let first = run(&mut ledger);
-        assert_eq!(first, run(&mut ledger));
-        ledger.forget_from(3);
         assert_eq!(first, run(&mut ledger));
         assert!(first.windows(2).all(|pair| pair[0] < pair[1]));
     }

@@ -9,10 +9,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::ledger::Top;
 use super::record::{Headers, TopicPartition};
 use super::table::{Row, Table};
 use super::token::Token;
 use super::value::Value;
+use super::verdict::Verdict;
 
 /// Everything that one transaction does.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +33,21 @@ pub struct Plan {
     pub ledger: Vec<LedgerEntry>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
+    /// Of a replay: if there are more when it ends, it must be made again.
+    pub nulls: Vec<KnownNulls>,
     /// Rewrite rows whose token is equal (`replay --repair`).
     pub repair: bool,
+}
+
+/// How many null values of a partition are known to have deleted rows ([`super::nulls::NULL_DELETE`]).
+#[derive(Clone, Debug)]
+pub struct KnownNulls {
+    /// The partition.
+    pub at: TopicPartition,
+    /// Incarnation of its topic.
+    pub incarnation: Arc<str>,
+    /// Their number.
+    pub count: u64,
 }
 
 /// A checkpoint moves from exactly `from` to `next`, under exactly `fence`.
@@ -52,6 +67,8 @@ pub struct Advance {
     pub source_time_ms: Option<i64>,
     /// Bytes of the key of the last record if that was a delete event whose null record may follow, else `None`.
     pub open_delete: Option<Bytes>,
+    /// The greatest that its stream has shown, as it is to be stored.
+    pub top: Top,
 }
 
 /// How the records of a partition were settled; together they are all records of the range. Whether a change was applied
@@ -93,6 +110,8 @@ pub struct TablePlan {
     pub upserts: Vec<UpsertGroup>,
     /// Keys to delete.
     pub deletes: Vec<Delete>,
+    /// Keys whose delete event is gone. None of them is among the others.
+    pub orphans: Vec<Orphan>,
     /// Updates that carry only some columns, ordered by key. They are applied after `upserts` and `deletes`: a key among them may
     /// be among the upserts, too, never among the deletes.
     pub partials: Vec<Partial>,
@@ -112,6 +131,7 @@ impl TablePlan {
             table,
             upserts: Vec::new(),
             deletes: Vec::new(),
+            orphans: Vec::new(),
             partials: Vec::new(),
             truncate: None,
             truncates: 0,
@@ -188,6 +208,19 @@ pub struct Mark {
     pub token: Token,
 }
 
+/// A key to delete for a null value whose delete event was compacted away. It carries no token of its own: it deletes the row
+/// that was there when everything before it was applied.
+#[derive(Clone, Debug)]
+pub struct Orphan {
+    /// Token of that row: if it has another one, the change loses.
+    pub token: Token,
+    /// Token of the tombstone, just below the row's: the row's own newest event, if it comes again behind the null value, wins
+    /// over it, and every older one loses.
+    pub below: Token,
+    /// Values of the key columns, in the order of `table.key`.
+    pub key: Vec<Value>,
+}
+
 /// A record that cannot be applied, with why.
 #[derive(Clone, Debug)]
 pub struct QuarantinedRecord {
@@ -222,23 +255,10 @@ pub struct LedgerEntry {
     pub incarnation: Arc<str>,
     /// Offset of the record that shows it; it holds for that record and all after it.
     pub offset: i64,
-    /// Kind of the fact; `snapshot_lsn` is the only one so far.
+    /// Kind of the fact.
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
-}
-
-/// What becomes of a change, given what is stored for its key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is written.
-    Wins,
-    /// It loses to the row.
-    ByRow,
-    /// It loses to a tombstone.
-    ByTombstone,
-    /// It loses to a TRUNCATE.
-    ByTruncate,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.

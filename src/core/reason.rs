@@ -26,6 +26,11 @@ const REASONS: &[Reason] = &[
         remedy: "widen the column and `lastword quarantine retry` the record, or leave the column out with `exclude_columns`",
     },
     Reason {
+        code: "epoch_regression",
+        meaning: "the change is later than everything before it in its partition, but its position is lower: the source's positions seem to have started again",
+        remedy: "if the source was restored or replaced: `lastword epoch open`; if its clock was wrong, `lastword quarantine retry` or a larger `regression_margin`",
+    },
+    Reason {
         code: "held_back",
         meaning: "an update without all values, of a key of which an older event is in quarantine that may hold them",
         remedy: "`lastword quarantine retry` the older one and then this one; or an incremental snapshot signal, which brings the full row of the key",
@@ -99,6 +104,11 @@ const REASONS: &[Reason] = &[
         code: "unencodable_value",
         meaning: "a value that the column's type cannot be given",
         remedy: "change the column's type, or leave the column out with `exclude_columns`",
+    },
+    Reason {
+        code: "unique_violation",
+        meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
+        remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
     },
     Reason {
         code: "unsupported_type",

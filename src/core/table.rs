@@ -175,6 +175,8 @@ pub struct TableShape {
     pub has_token: bool,
     /// Whether the column `_lastword_deleted` is there.
     pub has_deleted: bool,
+    /// Deleting a row may change other tables: a foreign key points at it, or a trigger watches its deletes.
+    pub delete_has_effects: bool,
 }
 
 impl TableShape {
@@ -316,6 +318,7 @@ pub(crate) mod fixture {
             unique_keys: Vec::new(),
             has_token: true,
             has_deleted: false,
+            delete_has_effects: false,
         };
         Table {
             id,

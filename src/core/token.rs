@@ -54,6 +54,20 @@ impl Token {
         self.as_bytes()[..PREFIX_BYTES] == other.as_bytes()[..PREFIX_BYTES]
     }
 
+    /// The greatest token of its length below it: its bytes as a big-endian number, less one. `None` if that would be another
+    /// format or scope.
+    pub fn just_below(&self) -> Option<Self> {
+        let mut below = *self;
+        for at in (PREFIX_BYTES..usize::from(self.length)).rev() {
+            let (byte, borrows) = below.bytes[at].overflowing_sub(1);
+            below.bytes[at] = byte;
+            if !borrows {
+                return Some(below);
+            }
+        }
+        None
+    }
+
     /// Lower-case hex, as errors and commands print it.
     pub fn hex(&self) -> String {
         self.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -93,6 +107,8 @@ pub enum Phase {
     Snapshot = 0,
     /// Read from the log.
     Stream = 1,
+    /// Read from the table after all of the stream up to that position had been seen (a connector that was made anew).
+    Resnapshot = 2,
 }
 
 /// Puts the parts of a token together.
@@ -172,6 +188,14 @@ mod tests {
         let token = |scope| TokenWriter::new(scope, 1).number(7).finish();
         assert!(token(1).comparable(&token(1)));
         assert!(!token(1).comparable(&token(2)));
+    }
+
+    #[test]
+    fn nothing_lies_between_a_token_and_the_one_below() {
+        let token = |bytes: &[u8]| Token::from_bytes(&[&[1, 0, 7], bytes].concat()).expect("token");
+        assert_eq!(token(&[1, 0, 0]).just_below(), Some(token(&[0, 255, 255])));
+        assert_eq!(token(&[1, 0, 9]).just_below(), Some(token(&[1, 0, 8])));
+        assert_eq!(token(&[0, 0]).just_below(), None);
     }
 
     #[test]

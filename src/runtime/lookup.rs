@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::core::epoch::{EpochQuestion, EpochRow};
+use crate::core::event::Rejection;
 use crate::core::failure::Failure;
 use crate::core::merge::Base;
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::PartialKey;
+use crate::sink::bookkeep::{LiveRow, PartialKey};
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Refused, Resolved, Tables};
@@ -38,8 +40,18 @@ pub trait Lookup: Send {
         keys: &[PartialKey],
     ) -> impl Future<Output = Result<(Option<Token>, Vec<Base>), Failure>> + Send;
 
-    /// Whether a key has a live row.
-    fn row_exists(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+    /// A row of a source epoch for a partition, found or made, under the destination's lock.
+    fn epoch(
+        &mut self,
+        question: EpochQuestion,
+    ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
+
+    /// The live row of a key, if it has one.
+    fn live_row(
+        &mut self,
+        table: &Table,
+        key: &[Value],
+    ) -> impl Future<Output = Result<Option<LiveRow>, Failure>> + Send;
 }
 
 /// The answers of a database.
@@ -68,8 +80,12 @@ impl Lookup for Live<'_> {
         Ok((truncate, bookkeep::bases(self.session, table, keys).await?))
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
-        bookkeep::row_exists(self.session, table, key).await
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        bookkeep::epoch(self.session, &question).await
+    }
+
+    async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
+        bookkeep::live_row(self.session, table, key).await
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod lane;
 pub mod lookup;
+mod nulls;
 pub mod planner;
 pub mod progress;
 pub mod replay;

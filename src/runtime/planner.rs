@@ -8,24 +8,29 @@ use std::sync::Arc;
 use bytes::Bytes;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord};
+use crate::config::checked::{Config, OnBadRecord, OnRegression};
 use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
 use crate::core::decode::TopicDecoder;
-use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
+use crate::core::epoch::EpochRow;
+use crate::core::event::{Control, Decoded, Op, Place, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::Ledger;
+use crate::core::ledger::{Ledger, Meeting, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::merge;
+use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
-use crate::core::plan::{LedgerEntry, Mark, Plan};
+use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan};
 use crate::core::record::{Payload, Record, TopicPartition};
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
+use log::LogTable;
+
 use super::lookup::{Live, Lookup, Scopes};
+use super::nulls::orphan_null;
 use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
@@ -49,7 +54,7 @@ type Halt = (TopicPartition, i64, Rejection);
 type Refusals = HashMap<(TopicPartition, i64), Rejection>;
 
 /// What a pushed record asks for.
-enum Step {
+pub(super) enum Step {
     Next,
     /// End the plan before this record.
     Cut,
@@ -74,14 +79,19 @@ pub struct Planner {
     config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
-    decoders: HashMap<Arc<str>, TopicDecoder>,
-    ledgers: HashMap<TopicPartition, Ledger>,
+    pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
+    pub(super) ledgers: HashMap<TopicPartition, Ledger>,
+    pub(super) nulls: HashMap<TopicPartition, Nulls>,
     mappings: Cache<MappingKey, Resolved>,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
-    last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
+    /// Replays and retries read beside the live run: they use its source epochs and open none.
+    pub(super) follows: bool,
+    /// Token and source time of the streamed change that is being planned.
+    streamed: Option<(Token, Option<i64>)>,
 }
 
 impl Planner {
@@ -93,23 +103,36 @@ impl Planner {
         checkpoint_owner: Arc<str>,
         repair: bool,
     ) -> Self {
+        let follows = *checkpoint_owner != *config.pipeline;
         Self {
             config,
             tables,
             scopes,
             decoders: HashMap::new(),
             ledgers: HashMap::new(),
+            nulls: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
             checkpoint_owner,
             repair,
+            follows,
+            streamed: None,
         }
     }
 
     /// Takes in what the store knows of a partition that was claimed, in place of whatever is remembered.
-    pub fn load_ledger(&mut self, at: &TopicPartition, incarnation: &str, entries: &[LedgerEntry]) {
-        self.ledgers.insert(at.clone(), Ledger::load(entries, at, incarnation));
+    pub fn load_ledger(
+        &mut self,
+        at: &TopicPartition,
+        incarnation: &str,
+        entries: &[LedgerEntry],
+        epochs: &[EpochRow],
+        top: Top,
+    ) {
+        let top = if self.follows { Top::default() } else { top };
+        self.nulls.insert(at.clone(), Nulls::load(entries, at, incarnation));
+        self.ledgers.insert(at.clone(), Ledger::load(entries, epochs, at, incarnation, top));
     }
 
     /// Forgets what the records of a plan showed that was not committed.
@@ -117,6 +140,9 @@ impl Planner {
         for entry in &plan.ledger {
             if let Some(ledger) = self.ledgers.get_mut(&entry.at) {
                 ledger.forget_from(entry.offset);
+            }
+            if let Some(nulls) = self.nulls.get_mut(&entry.at) {
+                nulls.forget_from(entry.offset);
             }
         }
     }
@@ -148,7 +174,11 @@ impl Planner {
                 }
             };
             if more.is_empty() {
-                return Ok(Planned { plan: builder.finish(), used, halts });
+                let mut plan = builder.finish();
+                for advance in &mut plan.advances {
+                    advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
+                }
+                return Ok(Planned { plan, used, halts });
             }
             self.forget(&builder.finish());
             refused.extend(more);
@@ -166,6 +196,11 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
             builder.partition(at, owned.fence, owned.next, owned.open_delete.clone());
+            if self.follows {
+                let count = self.nulls.get(at).map_or(0, Nulls::count);
+                builder.nulls(KnownNulls { at: at.clone(), incarnation: Arc::clone(&owned.incarnation), count });
+            }
+            self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
         let mut halts: Vec<Halt> = Vec::new();
         let mut used = segment.records.len();
@@ -174,6 +209,9 @@ impl Planner {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
+            if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
+                self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
+            }
             let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
                 Some(why) => self.put_aside(&mut builder, record, &owned.incarnation, why.clone(), lookup).await,
                 None => self.record(&mut builder, record, &owned.incarnation, lookup).await,
@@ -217,6 +255,10 @@ impl Planner {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
+        if record.value.is_none() {
+            return Ok(Err(orphan_null("what lies behind it was applied since")));
+        }
+        self.follows = true;
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
@@ -283,10 +325,9 @@ impl Planner {
             Ok(_) | Err(Refused::Table(_)) => return Ok(None),
             Err(Refused::Database(failure)) => return Err(failure),
         };
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.observe(&record.at, incarnation, record.offset, &event.position) {
-            Ok(entry) => entry.into_iter().for_each(|entry| builder.ledger(entry)),
-            Err(_) => return Ok(None),
+        let reading = Reading { record, value: &value, incarnation };
+        if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
+            return Ok(None);
         }
         let empty = Bytes::new();
         let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
@@ -329,49 +370,12 @@ impl Planner {
                 builder.control(record);
                 Ok(Ok(Step::Next))
             }
-            Decoded::Null => self.null(builder, record, lookup).await,
+            Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
                 let reading = Reading { record, value: &value, incarnation };
                 self.change(builder, &reading, event, lookup).await
             }
         }
-    }
-
-    /// A null behind its delete says nothing new, and one without a live row has nothing to say. Any other one is an orphan:
-    /// its delete was compacted away, and only Kafka's position could order it, which rows do not keep yet.
-    async fn null<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        if builder.is_shadow(record) || self.has_no_row(builder, record, lookup).await? {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        }
-        Ok(Err(Rejection::new(
-            "orphan_null",
-            "a null value without the delete event that belongs before it (compacted away?), for a key that has a row; ordering it is not supported yet",
-        )))
-    }
-
-    /// Whether the key of a null value is known to have no row.
-    async fn has_no_row<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        record: &Record,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let Some(key) = &record.key else { return Ok(false) };
-        let Some(mapping) = self.last_mapping.get(&record.at.topic) else { return Ok(false) };
-        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
-        let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(false) };
-        let Some(values) = mapping.key_values(&row, key) else { return Ok(false) };
-        let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>());
-        if canonical.is_ok_and(|canonical| builder.holds(&mapping.table, &canonical)) {
-            return Ok(false);
-        }
-        Ok(!lookup.row_exists(&mapping.table, &values).await?)
     }
 
     async fn change<L: Lookup>(
@@ -387,30 +391,96 @@ impl Planner {
             Err(Refused::Table(why)) => return Ok(Err(why)),
             Err(Refused::Database(failure)) => return Err(failure),
         };
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.observe(&record.at, incarnation, record.offset, &event.position) {
-            Ok(entry) => entry.into_iter().for_each(|entry| builder.ledger(entry)),
-            Err(why) => return Ok(Err(why)),
+        self.streamed = None;
+        let by_source = match &resolved {
+            Resolved::Skip => false,
+            Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
+            Resolved::Whole(_) | Resolved::Log(..) => true,
+        };
+        let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
+        if let Err(why) = &met
+            && !matches!(resolved, Resolved::Log(..))
+        {
+            return Ok(Err(why.clone()));
         }
-        match resolved {
+        let outcome = match resolved {
             Resolved::Skip => {
                 builder.filtered(record, event.op);
-                Ok(Ok(Step::Next))
+                Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await,
+            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
             Resolved::Log(table, unavailable) => {
-                self.log(builder, reading, &event, (&table, &unavailable), lookup).await
+                let log = LogTable { table: &table, unavailable: &unavailable, has_epoch: met.is_ok() };
+                self.log(builder, reading, &event, log, lookup).await?
             }
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
                     self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
                 }
-                self.row(builder, reading, &event, &mapping, lookup).await
+                self.row(builder, reading, &event, &mapping, lookup).await?
             }
+        };
+        let passes = match &outcome {
+            Ok(step) => matches!(step, Step::Next),
+            Err(why) => !why.stops_table && self.config.on_bad_record == OnBadRecord::Quarantine,
+        };
+        if by_source && passes {
+            let streamed = self.streamed.take();
+            self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
         }
+        Ok(outcome)
     }
 
-    async fn resolve<L: Lookup>(
+    /// Learns what the record shows about its source's epoch, so that its token can be built.
+    async fn meet<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        lookup: &mut L,
+    ) -> Result<Result<(), Rejection>, Failure> {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger = self.ledgers.entry(record.at.clone()).or_default();
+        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
+            Meeting::Known => {}
+            Meeting::Fact(_) if self.follows => {}
+            Meeting::Fact(entry) => builder.ledger(entry),
+            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
+            Meeting::Ask(question) => match lookup.epoch(question).await? {
+                Ok(row) => ledger.add(row),
+                Err(why) => return Ok(Err(why)),
+            },
+        }
+        Ok(Ok(()))
+    }
+
+    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
+    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
+        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
+            return Ok(());
+        }
+        let ledger = self.ledgers.entry(record.at.clone()).or_default();
+        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
+        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
+            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
+            let what = format!(
+                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
+                record.at,
+                record.offset,
+                token.hex(),
+                record.at.topic
+            );
+            return Err(match self.config.on_regression {
+                OnRegression::Halt => Rejection::table("epoch_regression", what),
+                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
+            });
+        }
+        self.streamed = Some((token, event.source_time_ms));
+        Ok(())
+    }
+
+    pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
         event: &RawEvent<'_>,
@@ -453,6 +523,16 @@ impl Planner {
             Ok(token) => token,
             Err(why) => return Ok(Err(why)),
         };
+        let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
+        if outlived.is_some_and(|null| record.offset < null) {
+            builder.outlived(record, &mapping.table, event.op);
+            return Ok(Ok(Step::Next));
+        }
+        if mapping.order == OrderPolicy::Source
+            && let Err(why) = self.watch(record, event, token)
+        {
+            return Ok(Err(why));
+        }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
@@ -511,6 +591,9 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
+        if let Err(why) = self.watch(record, event, token) {
+            return Ok(Err(why));
+        }
         Ok(match builder.truncate(record, &table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),

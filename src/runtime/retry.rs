@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::core::failure::{Class, Failure};
+use crate::core::ledger::Top;
 use crate::core::record::Record;
 use crate::sink::Session;
 use crate::sink::bookkeep::{self, QuarantineRecord};
@@ -39,8 +40,9 @@ pub async fn retry(
     };
     let incarnation: Arc<str> = entry.incarnation.as_str().into();
     let mut planner = pipeline.planner(&pipeline.config.pipeline.as_str().into(), false);
-    let ledger = bookkeep::ledger(session, std::slice::from_ref(&entry.at)).await?;
-    planner.load_ledger(&entry.at, &entry.incarnation, &ledger);
+    let at = std::slice::from_ref(&entry.at);
+    let (ledger, epochs) = (bookkeep::ledger(session, at).await?, bookkeep::epochs(session, at).await?);
+    planner.load_ledger(&entry.at, &entry.incarnation, &ledger, &epochs, Top::default());
     let outcome = match planner.retry(&record, &incarnation, entry.id, session).await? {
         Err(why) => Retried::Refused(why.to_string()),
         Ok(plan) => match session.apply(&plan).await {

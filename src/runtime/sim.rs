@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::checked::{
-    BatchConfig, Config, FileConfig, OnBadRecord, PlainConfig, SinkConfig, SourceConfig, TableRule,
+    BatchConfig, Config, FileConfig, OnBadRecord, OnRegression, PlainConfig, SinkConfig, SourceConfig, TableRule,
 };
 use crate::config::secret::Secret;
 use crate::core::dialect::Dialect;
@@ -72,6 +72,8 @@ fn config() -> Arc<Config> {
         tables: Vec::new(),
         plain: PlainConfig::default(),
         on_bad_record: OnBadRecord::Quarantine,
+        on_regression: OnRegression::Halt,
+        regression_margin: Duration::from_secs(10),
         listen: None,
         drain: Duration::ZERO,
     })
@@ -109,10 +111,15 @@ impl Process {
     fn claim(&mut self, store: &mut Store, partitions: &[TopicPartition]) {
         for claim in store.claim(&self.key, &self.name, partitions) {
             self.generation += 1;
-            self.planner.load_ledger(&claim.at, &claim.incarnation, &store.ledger);
+            self.load(store, &claim);
             self.cursors.insert(claim.at.clone(), claim.next);
             self.lane.assign(self.generation, claim);
         }
+    }
+
+    fn load(&mut self, store: &Store, claim: &Claimed) {
+        let top = store.checkpoints[&(self.key.clone(), claim.at.clone())].top;
+        self.planner.load_ledger(&claim.at, &claim.incarnation, &store.ledger, &store.epochs, top);
     }
 
     fn feed(&mut self, history: &History, random: &mut Random) {
@@ -185,7 +192,7 @@ impl Process {
         let still: Vec<TopicPartition> = held.into_iter().filter(|at| mine.contains(at)).collect();
         let claims: Vec<Claimed> = store.claim(&self.key, &self.name, &still);
         for claim in &claims {
-            self.planner.load_ledger(&claim.at, &claim.incarnation, &store.ledger);
+            self.load(store, claim);
         }
         let (resumed, settled) = self.lane.reclaimed(claims);
         match settled {

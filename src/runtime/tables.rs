@@ -437,12 +437,12 @@ fn check_key(dialect: Dialect, shape: &TableShape, key: &[usize], names: &[Strin
             );
         }
     }
-    let others: Vec<_> = shape.unique_keys.iter().filter(|columns| !same_columns(columns, names)).collect();
-    if dialect == Dialect::Mysql && (!others.is_empty() || !same_columns(&shape.primary_key, names)) {
+    if dialect == Dialect::Mysql && !same_columns(&shape.primary_key, names) {
         return refuse(
-            "second_unique_key",
+            "key_is_not_primary",
             format!(
-                "{} has a second unique key; on MySQL and MariaDB a clash on it would change another row, which is not guarded yet; drop it or make it an ordinary index",
+                "the business key ({}) of {} is not its primary key; on MySQL and MariaDB it must be, because rows are found and locked by that",
+                names.join(", "),
                 shape.name
             ),
         );

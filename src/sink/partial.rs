@@ -17,10 +17,11 @@ use crate::core::dialect::rungs;
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::key_bytes;
 use crate::core::merge::{Base, Incoming, Merged, Refusal, Written, encode_open, merge};
-use crate::core::plan::{TableOutcome, TablePlan, Verdict};
+use crate::core::plan::{TableOutcome, TablePlan};
 use crate::core::table::{Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::core::verdict::Verdict;
 
 use super::{Statements, bookkeep};
 use bookkeep::PartialKey;

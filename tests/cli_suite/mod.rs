@@ -2,6 +2,7 @@
 
 mod check;
 mod contracts;
+mod epochs;
 mod names;
 mod offsets;
 mod on_services;

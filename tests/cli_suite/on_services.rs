@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{check, contracts, names, offsets, quarantine};
+use super::{check, contracts, epochs, names, offsets, quarantine};
 use crate::support::database::Database;
 use crate::support::events::Source;
 use crate::support::program::{Program, config, over_files, over_kafka};
@@ -40,8 +40,13 @@ on_both! {
     hostile_names: names::hostile_names;
     other_types: names::other_types;
     offsets_set_under_an_idle_process: set_over_kafka;
+    an_epoch_for_a_restored_source: epoch_over_kafka;
     a_wrong_password: refuses_a_wrong_password;
     certificates: checks_certificates;
+}
+
+fn epoch_over_kafka(dialect: Dialect) {
+    epochs::an_epoch_is_opened_for_a_restored_source(dialect, true);
 }
 
 fn set_over_kafka(dialect: Dialect) {

@@ -15,6 +15,8 @@ pub struct Source {
     table: String,
     columns: Vec<Column>,
     key: Option<&'static str>,
+    /// Source time of the changes that follow, in milliseconds since 1970.
+    pub time_ms: u64,
     /// The records so far.
     pub records: Vec<Captured>,
 }
@@ -28,6 +30,7 @@ impl Source {
             table: table.to_owned(),
             columns: columns.to_vec(),
             key: Some(columns[0].0),
+            time_ms: 1_700_000_000_000,
             records: Vec::new(),
         }
     }
@@ -73,7 +76,7 @@ impl Source {
         let payload = json!({
                 "before": before, "after": after, "op": op, "ts_ms": 1_700_000_000_000_u64,
                 "source": {"version": "3.5.0.Final", "connector": "postgresql", "name": "made", "db": "db",
-                    "schema": self.schema, "table": self.table, "snapshot": "false", "ts_ms": 1_700_000_000_000_u64,
+                    "schema": self.schema, "table": self.table, "snapshot": "false", "ts_ms": self.time_ms,
                     "sequence": format!("[\"{lsn}\",\"{lsn}\"]"), "lsn": lsn},
         });
         let key = key.map(|value| {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::core::dialect::Dialect;
 
-use super::checked::{BatchConfig, Config, OnBadRecord, PlainConfig};
+use super::checked::{BatchConfig, Config, OnBadRecord, OnRegression, PlainConfig};
 use super::load::Environment;
 use super::problem::{Origin, Report};
 use super::raw::{Raw, RawBatch, RawPipeline, RawServer};
@@ -32,6 +32,8 @@ pub const WRITERS: usize = 4;
 pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A stop: what supervisors allow before they kill (10 s and more), with a margin.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// Later source time of a change that lost: beyond what clocks of servers differ by, far below the time of a failover or a restore.
+pub const REGRESSION_MARGIN: Duration = Duration::from_secs(10);
 /// Where metrics, health and status are served: this machine only.
 pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
@@ -50,7 +52,8 @@ impl Checker<'_> {
     pub fn config(&mut self, raw: Raw) -> Option<Config> {
         let pipeline = self.pipeline(&section(raw.pipeline));
         let sink = self.sink(&section(raw.sink));
-        let source = self.source(&section(raw.source), pipeline.as_deref().unwrap_or_default());
+        let raw_source = section(raw.source);
+        let source = self.source(&raw_source, pipeline.as_deref().unwrap_or_default());
         let defaults = self.defaults(&section(raw.defaults));
         let dialect = sink.as_ref().map(|sink| sink.dialect);
         let tables = self.rules(&section(raw.table), &defaults, source.as_ref(), dialect);
@@ -59,6 +62,9 @@ impl Checker<'_> {
         let drains = Duration::ZERO..=Duration::from_secs(600);
         let drain = self.duration(&section(raw.service).drain, "service.drain", DRAIN, drains);
         let plain = section(raw.plain);
+        let margins = Duration::ZERO..=Duration::from_secs(86_400);
+        let regression_margin =
+            self.duration(&raw_source.regression_margin, "source.regression_margin", REGRESSION_MARGIN, margins);
         Some(Config {
             pipeline: pipeline?,
             source: source?,
@@ -68,6 +74,8 @@ impl Checker<'_> {
             tables,
             plain: PlainConfig { decimal: plain.decimal.value().copied(), time: plain.time.value().copied() },
             on_bad_record: section(raw.errors).bad_record.value().copied().unwrap_or(OnBadRecord::Quarantine),
+            on_regression: raw_source.on_regression.value().copied().unwrap_or(OnRegression::Halt),
+            regression_margin,
             listen,
             drain,
         })

@@ -95,6 +95,10 @@ impl<'a> TableText<'a> {
     }
 
     /// An insert that overwrites the rows that are there. Parameters as for [`insert_rows`](Self::insert_rows).
+    ///
+    /// Only for rows that are known to be there (and locked), where the table has a second unique key: `ON DUPLICATE KEY`
+    /// updates the row over which the insert stumbles first. Of a row that is there that is the primary key, which is the
+    /// clustered index and is written first; a new row would stumble over another row's unique value and change that row.
     pub fn upsert_rows(&self, columns: &[usize], rows: usize) -> String {
         let mut assigned: Vec<String> = columns
             .iter()
@@ -132,6 +136,12 @@ impl<'a> TableText<'a> {
             assigned.extend(self.table.key.first().map(|index| format!("{0} = {0}", self.column(*index))));
         }
         format!("UPDATE {} SET {} WHERE {}", self.target, assigned.join(", "), self.predicate(1))
+    }
+
+    /// Sets unique columns of rows to NULL. Parameters: the keys.
+    pub fn park_rows(&self, columns: &[usize], rows: usize) -> String {
+        let nulls: Vec<String> = columns.iter().map(|index| format!("{} = NULL", self.column(*index))).collect();
+        format!("UPDATE {} SET {} WHERE {}", self.target, nulls.join(", "), self.predicate(rows))
     }
 
     /// Marks rows as deleted. Parameters: with tokens in rows, the key and the token of each row; then the keys.
@@ -197,10 +207,14 @@ impl<'a> TableText<'a> {
         let token = ident(TOKEN_COLUMN);
         match self.table.token_storage {
             TokenStorage::Column => {
-                format!("DELETE FROM {} WHERE {token} IS NULL OR {token} < ?", self.target)
+                format!("DELETE FROM {} WHERE {token} IS NULL OR {token} <= ?", self.target)
             }
             TokenStorage::Side => {
-                format!("DELETE t FROM {} t {} WHERE s.{token} IS NULL OR s.{token} < ?", self.target, self.join_side())
+                format!(
+                    "DELETE t FROM {} t {} WHERE s.{token} IS NULL OR s.{token} <= ?",
+                    self.target,
+                    self.join_side()
+                )
             }
         }
     }
@@ -210,10 +224,10 @@ impl<'a> TableText<'a> {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         match self.table.token_storage {
             TokenStorage::Column => {
-                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} < ?)", self.target)
+                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} <= ?)", self.target)
             }
             TokenStorage::Side => format!(
-                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} < ?)",
+                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} <= ?)",
                 self.target,
                 self.join_side()
             ),
@@ -224,7 +238,7 @@ impl<'a> TableText<'a> {
     /// now on. Parameter: the token.
     pub fn truncate_side(&self) -> String {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
-        format!("DELETE FROM {} WHERE {mark} = 0 AND {token} < ?", self.side)
+        format!("DELETE FROM {} WHERE {mark} = 0 AND {token} <= ?", self.side)
     }
 
     fn token_table(&self) -> &str {

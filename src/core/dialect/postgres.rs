@@ -18,6 +18,7 @@
 mod side;
 
 use crate::core::dialect::Dialect;
+use crate::core::parking::Parking;
 use crate::core::table::{Contract, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::token::PREFIX_BYTES;
 
@@ -126,6 +127,40 @@ impl<'a> TableSql<'a> {
             assigned.join(", "),
             self.loses("t", &format!("excluded.{token}")),
         )
+    }
+
+    /// Lets the rows that the upserts of a column group will write over go of their unique values. `$1` truncate token, `$2` op.
+    pub fn park(&self, columns: &[usize]) -> Option<String> {
+        let (side, token) = (&self.side, &self.token);
+        let wins = format!(
+            "s.op = $2 and {} and (t.{token} is null or {}) and not exists (\n    select 1 from {side} m where {} and {} is not true)",
+            beyond_truncate(),
+            self.loses("t", "s.token"),
+            self.is_staged("m"),
+            older(&format!("m.{token}"), "<", "s.token"),
+        );
+        self.park_rows(columns, &wins)
+    }
+
+    /// Rows of the batch that `wins` names and whose unique values change.
+    fn park_rows(&self, columns: &[usize], wins: &str) -> Option<String> {
+        let (target, stage) = (&self.target, &self.stage);
+        let changed = |columns: &[usize]| -> String {
+            let names = self.names(columns).into_iter().zip(columns);
+            let pairs = names.map(|(name, at)| format!("t.{name} is distinct from s.c{at}"));
+            format!("{} and ({}) and {wins}", self.is_staged("t"), pairs.collect::<Vec<_>>().join(" or "))
+        };
+        match Parking::of(self.table, columns) {
+            Parking::None => None,
+            Parking::Null(columns) => {
+                let nulls: Vec<String> = self.names(&columns).iter().map(|name| format!("{name} = null")).collect();
+                let changed = changed(&columns);
+                Some(format!("update {target} t set {} from {stage} s\nwhere {changed}", nulls.join(", ")))
+            }
+            Parking::Away(columns) => {
+                Some(format!("delete from {target} t using {stage} s\nwhere {}", changed(&columns)))
+            }
+        }
     }
 
     /// Deletes that beat their row. `$1` truncate token. Returns two numbers: rows deleted (marked, if deletes are soft),

@@ -147,6 +147,12 @@ impl<'a> TableText<'a> {
         format!("delete from {} where {}", self.target, self.any_key(rows))
     }
 
+    /// Sets unique columns of rows to NULL. Parameters of a row: its key.
+    pub fn park(&self, columns: &[usize], rows: usize) -> String {
+        let nulls: Vec<String> = columns.iter().map(|at| format!("{} = null", self.column(*at))).collect();
+        format!("update {} set {} where {}", self.target, nulls.join(", "), self.any_key(rows))
+    }
+
     /// Marks rows as deleted. Parameters of a row: its key, its token.
     pub fn mark(&self, rows: usize) -> String {
         let token = if self.token_in_row() { format!(", {} = s.token", self.token) } else { String::new() };

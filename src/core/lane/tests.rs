@@ -32,6 +32,7 @@ fn advance(partition: i32, from: i64, next: i64) -> Advance {
         counts: Default::default(),
         source_time_ms: None,
         open_delete: None,
+        top: Default::default(),
     }
 }
 

@@ -103,8 +103,10 @@ impl Runner {
         let partitions: Vec<TopicPartition> = claims.iter().map(|claim| claim.at.clone()).collect();
         let ledger = bookkeep::ledger(self.session()?, &partitions).await;
         let ledger = self.checked(ledger)?;
+        let epochs = bookkeep::epochs(self.session()?, &partitions).await;
+        let epochs = self.checked(epochs)?;
         for claim in claims {
-            self.planner.load_ledger(&claim.at, &claim.incarnation, &ledger);
+            self.planner.load_ledger(&claim.at, &claim.incarnation, &ledger, &epochs, claim.top);
         }
         Ok(())
     }

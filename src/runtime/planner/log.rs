@@ -19,6 +19,15 @@ use crate::core::value::Value;
 use super::super::lookup::Lookup;
 use super::{Planner, Reading, Step};
 
+/// A change log, and how an event is written to it.
+pub(super) struct LogTable<'t> {
+    pub(super) table: &'t Arc<Table>,
+    /// What stands for a value that the connector did not see.
+    pub(super) unavailable: &'t Unavailable,
+    /// The event's position has a source epoch, so that there is a token.
+    pub(super) has_epoch: bool,
+}
+
 impl Planner {
     /// Appends a change to a change log.
     pub(super) async fn log<L: Lookup>(
@@ -26,7 +35,7 @@ impl Planner {
         builder: &mut BatchBuilder,
         reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        (table, unavailable): (&Arc<Table>, &Unavailable),
+        LogTable { table, unavailable, has_epoch }: LogTable<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Reading { record, incarnation, .. } = *reading;
@@ -35,7 +44,7 @@ impl Planner {
         let scope = lookup.scope(scope).await?;
         let fallback = Ledger::default();
         let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset);
+        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset).filter(|_| has_epoch);
         let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
         let value = |at: &usize| log_value(&table.shape.columns[*at], reading, event, token, unavailable);
         let values = columns.iter().map(value).collect();

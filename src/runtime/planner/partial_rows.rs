@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::checked::{
-    BatchConfig, Config, FileConfig, OnBadRecord, PlainConfig, SinkConfig, SourceConfig, TableRule, TopicMatch,
-    TopicRule,
+    BatchConfig, Config, FileConfig, OnBadRecord, OnRegression, PlainConfig, SinkConfig, SourceConfig, TableRule,
+    TopicMatch, TopicRule,
 };
 use crate::core::dialect::Dialect;
 use crate::core::lane::{Claimed, Lane, Limits};
@@ -32,6 +32,8 @@ const UNSEEN_BYTES: &str = "\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"";
 struct Flow {
     session: Session,
     planner: Planner,
+    /// Makes another planner: a retry has one of its own.
+    other: Box<dyn Fn() -> Planner + Send>,
     lane: Lane,
     offsets: HashMap<i32, i64>,
 }
@@ -66,6 +68,8 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         tables: vec![topic],
         plain: PlainConfig::default(),
         on_bad_record: OnBadRecord::Quarantine,
+        on_regression: OnRegression::Halt,
+        regression_margin: Duration::from_secs(10),
         listen: None,
         drain: Duration::ZERO,
     }
@@ -84,7 +88,9 @@ impl Flow {
         }
         let config = Arc::new(config(&database.config, token_storage, delete));
         let tables = Arc::new(Tables::new(Arc::clone(&config), sink.clone(), true));
-        let planner = Planner::new(config, tables, Arc::new(Scopes::new(sink)), "p".into(), false);
+        let scopes = Arc::new(Scopes::new(sink));
+        let other =
+            move || Planner::new(Arc::clone(&config), Arc::clone(&tables), Arc::clone(&scopes), "p".into(), false);
         let mut lane = Lane::new(Limits { rows: 1000, bytes: 1 << 30, age: Duration::ZERO }, 1);
         let both: Vec<TopicPartition> = (0..2).map(|partition| TopicPartition::new(TOPIC, partition)).collect();
         let requests: Vec<ClaimRequest> =
@@ -95,7 +101,7 @@ impl Flow {
             let (at, incarnation, fence) = (claim.at, claim.incarnation, claim.fence);
             lane.assign(1, Claimed { at, incarnation, next, fence, open_delete });
         }
-        Self { session, planner, lane, offsets: HashMap::new() }
+        Self { session, planner: other(), other: Box::new(other), lane, offsets: HashMap::new() }
     }
 
     /// Applies events as one batch, or as few as there must be; returns how many that were.
@@ -164,7 +170,7 @@ impl Flow {
             headers: kept.headers,
         };
         let incarnation: Arc<str> = kept.entry.incarnation.as_str().into();
-        match self.planner.retry(&record, &incarnation, id, &mut self.session).await.expect("planned") {
+        match (self.other)().retry(&record, &incarnation, id, &mut self.session).await.expect("planned") {
             Err(why) => Some(why.reason.to_owned()),
             Ok(plan) => {
                 self.session.apply(&plan).await.expect("applied");

@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::core::epoch::{EpochQuestion, EpochRow, Settled, settle};
+use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
 use crate::core::lane::Claimed;
+use crate::core::ledger::Top;
 use crate::core::mapping::{Mapping, key_bytes};
 use crate::core::merge::{Base, ColumnToken, Incoming, Merged, Written, merge};
+use crate::core::nulls::NULL_DELETE;
 use crate::core::order::OrderPolicy;
 use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
 use crate::core::record::TopicPartition;
@@ -18,7 +22,7 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
 use crate::runtime::tables::{Met, Refused, Resolved};
-use crate::sink::bookkeep::PartialKey;
+use crate::sink::bookkeep::{LiveRow, PartialKey};
 
 use super::history::{BAD, Random};
 
@@ -30,6 +34,7 @@ pub struct Checkpoint {
     pub owner: String,
     pub open_delete: Option<Bytes>,
     pub counts: Counts,
+    pub top: Top,
 }
 
 /// Columns `v` and `w`.
@@ -55,6 +60,7 @@ pub struct Store {
     pub completed: u64,
     pub filled: u64,
     pub ledger: Vec<LedgerEntry>,
+    pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
     scopes: HashMap<String, u16>,
@@ -118,6 +124,12 @@ impl Store {
                 self.ledger.push(entry.clone());
             }
         }
+        for known in &plan.nulls {
+            let found = self.ledger.iter().filter(|entry| entry.at == known.at && entry.kind == NULL_DELETE).count();
+            if found as u64 != known.count {
+                return Err(Failure::new(Class::Fenced, "fenced", "a null value was decided meanwhile"));
+            }
+        }
         Ok(Applied { tables })
     }
 
@@ -129,6 +141,7 @@ impl Store {
         row.next = advance.next;
         row.open_delete.clone_from(&advance.open_delete);
         row.counts += &advance.counts;
+        row.top = advance.top;
         Ok(())
     }
 
@@ -143,6 +156,17 @@ impl Store {
             contents.rows.retain(|(of, _), (row, _)| *of != name || *row > token);
             contents.tombstones.retain(|(of, _), stone| *of != name || *stone > token);
             contents.open.retain(|key, _| contents.rows.contains_key(key));
+        }
+        for orphan in &plan.orphans {
+            let key = (name.clone(), orphan.key[0].as_int().unwrap_or(-1));
+            if contents.rows.get(&key).is_some_and(|(held, _)| held == orphan.token.as_bytes()) {
+                outcome.applied += 1;
+                contents.open.remove(&key);
+                contents.rows.remove(&key);
+                contents.tombstones.insert(key, orphan.below.as_bytes().to_vec());
+            } else {
+                outcome.superseded_by_row += 1;
+            }
         }
         let upserts = plan.upserts.iter().flat_map(|group| &group.rows);
         let upserts = upserts
@@ -306,9 +330,24 @@ impl Lookup for Answers<'_> {
         Ok((truncate, keys.iter().map(base).collect()))
     }
 
-    async fn row_exists(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+        self.trouble()?;
+        let answer = settle(&self.store.epochs, &question).map(|settled| match settled {
+            Settled::Known(row) => row,
+            Settled::New(row) => {
+                self.store.epochs.push(row.clone());
+                row
+            }
+        });
+        // An answer that gets lost after it was written.
+        self.trouble()?;
+        Ok(answer)
+    }
+
+    async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
         self.trouble()?;
         let key = (table.name().table.clone(), key[0].as_int().unwrap_or(-1));
-        Ok(self.store.contents.rows.contains_key(&key))
+        let row = self.store.contents.rows.get(&key);
+        Ok(row.map(|(token, _)| LiveRow { token: Token::from_bytes(token) }))
     }
 }

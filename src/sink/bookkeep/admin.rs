@@ -107,6 +107,9 @@ async fn set_in_transaction<S: Statements>(
     } else {
         before = position(session, pipeline_key, at).await?;
     }
+    let mut other_topic = key.to_vec();
+    other_topic.push(incarnation.into());
+    session.execute(sql::CHECKPOINT_UNTOP.of(dialect), &other_topic).await?;
     let mut params = vec![next_offset.into(), incarnation.into()];
     params.extend(key);
     session.execute(sql::CHECKPOINT_SET.of(dialect), &params).await?;

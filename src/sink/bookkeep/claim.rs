@@ -11,7 +11,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::failure::{Class, Failure};
+use crate::core::ledger::Top;
 use crate::core::record::TopicPartition;
+use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::{Session, Statements};
 
@@ -40,6 +42,8 @@ pub struct Claim {
     pub fence: i64,
     /// Key of a delete event that was the last record before `next_offset`, if its null record may still follow.
     pub open_delete: Option<Bytes>,
+    /// The greatest that its stream has shown.
+    pub top: Top,
     /// The checkpoint did not exist before.
     pub fresh: bool,
 }
@@ -263,10 +267,13 @@ async fn read_claim<S: Statements>(session: &mut S, pipeline_key: &str, at: &Top
     let (incarnation, next_offset, fence) = (cells.text()?, cells.int()?, cells.int()?);
     let (_owner, _session) = (cells.text()?, cells.text_or_null()?);
     let open_delete = cells.bytes_or_null()?;
-    Ok(Claim { at: at.clone(), incarnation: incarnation.into(), next_offset, fence, open_delete, fresh: false })
+    let token = cells.bytes_or_null()?.and_then(|bytes| Token::from_bytes(&bytes));
+    let (time_ms, number, seen) = (cells.int_or_null()?, cells.int_or_null()?, cells.int_or_null()?);
+    let top = Top { number: number.map(i64::cast_unsigned).zip(seen), token, time_ms };
+    Ok(Claim { at: at.clone(), incarnation: incarnation.into(), next_offset, fence, open_delete, top, fresh: false })
 }
 
-/// `incarnation, next_offset, fence, owner, session, open_delete` of a checkpoint.
+/// `incarnation, next_offset, fence, owner, session, open_delete` of a checkpoint, and the parts of its top.
 pub(super) async fn get_checkpoint<S: Statements>(
     session: &mut S,
     pipeline_key: &str,

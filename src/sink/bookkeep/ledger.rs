@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::core::failure::Failure;
-use crate::core::ledger::{GTID_MARKER, SNAPSHOT_LSN};
+use crate::core::ledger::BINLOG_FLOOR;
+use crate::core::nulls::NULL_DELETE;
 use crate::core::plan::LedgerEntry;
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
@@ -13,7 +14,7 @@ use super::cells::{Cells, damaged};
 use super::{end, sql};
 
 /// Kinds of facts that this version knows; what is read must be one of them.
-const KINDS: [&str; 2] = [SNAPSHOT_LSN, GTID_MARKER];
+const KINDS: [&str; 2] = [BINLOG_FLOOR, NULL_DELETE];
 
 /// Writes a fact if it is not there yet.
 pub(super) async fn add<S: Statements>(session: &mut S, entry: &LedgerEntry) -> Result<(), Failure> {

@@ -14,8 +14,10 @@
 mod admin;
 mod cells;
 mod claim;
+mod epochs;
 mod ledger;
 mod migrate;
+mod orphans;
 mod partial;
 mod quarantine;
 mod replay;
@@ -26,8 +28,10 @@ pub(crate) mod tests;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
+pub use orphans::delete_orphans;
 pub use partial::{Key as PartialKey, any_open, bases, key_digest, lock_rows};
 pub use quarantine::{
     QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
@@ -38,12 +42,13 @@ pub use replay::{
     replay_update,
 };
 pub use tables::{
-    TableCounters, TableState, ensure_table_state, lock_table, row_exists, stored_tokens, table_counters, table_states,
-    truncate_token,
+    LiveRow, TableCounters, TableState, ensure_table_state, live_row, lock_table, stored_tokens, table_counters,
+    table_states, truncate_token,
 };
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Advance, Plan, TableOutcome};
+use crate::core::record::TopicPartition;
 use crate::core::value::Value;
 
 use super::Statements;
@@ -67,6 +72,11 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
             stored(counts.filtered).into(),
             stored(counts.quarantined).into(),
             stored(counts.control).into(),
+            advance.top.token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
+            advance.top.time_ms.into(),
+            // The same 64 bits, as in the ledger.
+            advance.top.number.map(|(number, _)| number.cast_signed()).into(),
+            advance.top.number.map(|(_, seen)| seen).into(),
             Value::from(&*plan.checkpoint_owner),
             Value::from(&*advance.at.topic),
             advance.at.partition.into(),
@@ -80,19 +90,21 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
     if missed.is_empty() {
         return Ok(());
     }
-    let named: Vec<String> = missed.iter().map(ToString::to_string).collect();
-    let mut failure = Failure::new(
-        Class::Fenced,
-        "fenced",
-        format!("the checkpoint of {} was claimed or moved by someone else", named.join(", ")),
-    );
-    failure.fenced = missed;
-    Err(failure)
+    Err(taken_back(missed, "the checkpoint was claimed or moved by someone else"))
+}
+
+/// A plan that must be made again from what the checkpoints of these partitions, and the ledger, say now.
+fn taken_back(partitions: Vec<TopicPartition>, why: &str) -> Failure {
+    let named: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    let mut failure = Failure::new(Class::Fenced, "fenced", format!("{}: {why}", named.join(", ")));
+    failure.fenced = partitions;
+    failure
 }
 
 /// The rest of a plan's bookkeeping, inside its transaction after the tables: ledger rows, quarantined records, settled
 /// quarantine entries, counters per table. `outcomes` are in the order of the plan's tables.
 pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[TableOutcome]) -> Result<(), Failure> {
+    orphans::check_nulls(session, plan).await?;
     for entry in &plan.ledger {
         ledger::add(session, entry).await?;
     }

@@ -114,6 +114,7 @@ macro_rules! statements {
 
 statements! {
     STORE_001 = "001_store" each;
+    EPOCHS_002 = "002_epochs" each;
     PARTIAL_002 = "002_partial" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
@@ -133,7 +134,15 @@ statements! {
     CHECKPOINT_ADVANCE = "checkpoint_advance" shared;
     CHECKPOINT_FENCE = "checkpoint_fence" shared;
     CHECKPOINT_SET = "checkpoint_set" shared;
+    CHECKPOINT_OF_TOPIC = "checkpoint_of_topic" shared;
+    CHECKPOINT_FENCE_TOPIC = "checkpoint_fence_topic" shared;
+    CHECKPOINT_UNTOP = "checkpoint_untop" shared;
+    EPOCH_ADD = "epoch_add" shared;
+    EPOCH_OF_TOPIC = "epoch_of_topic" shared;
+    EPOCH_LIST = "epoch_list" shared;
+    EPOCH_FORGET = "epoch_forget" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;
     SCOPE_LAST = "scope_last" shared;

@@ -237,8 +237,19 @@ fn lookups(table: &Table) -> usize {
     }
 }
 
-/// Whether a key has a live row.
-pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+/// A row that is there and not softly deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LiveRow {
+    /// Token of its newest change; `None` if no event wrote it.
+    pub token: Option<Token>,
+}
+
+/// The live row of a key, if it has one.
+pub async fn live_row<S: Statements>(
+    session: &mut S,
+    table: &Table,
+    key: &[Value],
+) -> Result<Option<LiveRow>, Failure> {
     let dialect = session.dialect();
     let equal: Vec<String> = (1..)
         .zip(&table.key)
@@ -251,8 +262,30 @@ pub async fn row_exists<S: Statements>(session: &mut S, table: &Table, key: &[Va
     } else {
         String::new()
     };
-    let text = format!("select 1 from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
-    Ok(!session.query(&text, key).await?.is_empty())
+    let live = if table.shape.has_deleted { live } else { String::new() };
+    let token = match table.token_storage {
+        TokenStorage::Column => dialect.ident(TOKEN_COLUMN),
+        TokenStorage::Side => "null".to_owned(),
+    };
+    let text = format!("select 1, {token} from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else { return Ok(None) };
+    let mut cells = Cells::new(row);
+    cells.int()?;
+    if table.token_storage == TokenStorage::Column {
+        return Ok(Some(LiveRow { token: cells.token_or_null()? }));
+    }
+    // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
+    let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
+    let text = format!("select {dead}, {} from {side} where {}", dialect.ident(TOKEN_COLUMN), equal.join(" and "));
+    let Some(row) = session.query(&text, key).await?.into_iter().next() else {
+        return Ok(Some(LiveRow { token: None }));
+    };
+    let is_dead = matches!(row.first(), Some(Value::Bool(true) | Value::Int(1)));
+    if is_dead && table.delete == DeleteMode::Soft {
+        return Ok(None);
+    }
+    let mut cells = Cells::new(row.into_iter().skip(1).collect());
+    Ok(Some(LiveRow { token: cells.token_or_null()?.filter(|_| !is_dead) }))
 }
 
 fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {

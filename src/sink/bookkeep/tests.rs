@@ -121,4 +121,8 @@ everywhere! {
     a_claim_ends_the_session_that_keeps_its_row
     the_same_partitions_are_claimed_by_many_at_once
     stored_tokens_are_those_of_rows_and_tombstones
+    a_store_of_format_1_keeps_its_facts
+    partitions_that_ask_at_once_get_one_epoch
+    an_operators_epoch_raises_the_fences
+    the_top_of_a_stream_is_kept_with_its_checkpoint
 }

@@ -13,14 +13,18 @@
 //! is READ COMMITTED, which `connect` sets. A locking read would wait here for a writer that waits for the table's
 //! lock: a deadlock in exactly the case that is to be cured.
 
+use std::collections::HashSet;
+
 use crate::core::failure::{Class, Failure};
+use crate::core::parking::{self, Parking};
 use crate::core::plan::{Applied, Plan, TableOutcome};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::{PREFIX_BYTES, Token};
 use crate::core::value::Value;
+use crate::core::verdict::{Stored, StoredRow};
 use crate::sink::{Statements, bookkeep, partial};
 
-use super::changes::{Change, Stored, Work, cut};
+use super::changes::{Work, cut};
 use super::classify::{classify_for, is_duplicate_key};
 use super::session::MysqlSession;
 use super::values::Params;
@@ -38,7 +42,17 @@ impl MysqlSession {
     /// Beside what the server says: [`Class::Record`] `incomparable_token`, `row_too_large`, `null_in_not_null`,
     /// `out_of_range`; [`Class::Operator`] for tables that cannot be written safely.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        match self.attempt(plan, false).await {
+            Err(refused) if parking::may_help(plan, &refused) => {
+                parking::outcome(refused, self.attempt(plan, true).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
         let mut works = plan.tables.iter().map(Work::new).collect::<Result<Vec<_>, _>>()?;
+        works.iter_mut().for_each(|work| work.parks = parks);
         self.begin().await?;
         match self.apply_inside(plan, &mut works).await {
             Ok(tables) => {
@@ -65,6 +79,9 @@ impl MysqlSession {
                 work.raise_truncate(truncate)?;
                 work.raise_truncate(work.truncate_to_apply())?;
             }
+            let orphans = bookkeep::delete_orphans(self, work.plan).await;
+            let at = |failure: Failure| failure.context(format_args!("table {}", work.plan.table.name()));
+            work.orphans = orphans.map_err(at)?;
             self.write(work, plan.repair).await?;
             if work.table().contract == Contract::FinalState {
                 self.complete(work, plan.repair).await?;
@@ -120,8 +137,7 @@ impl MysqlSession {
 
     pub(super) async fn read(&mut self, work: &mut Work<'_>, entries: &[usize]) -> Result<(), Failure> {
         for index in entries {
-            work.entries[*index].row = Stored::Absent;
-            work.entries[*index].tombstone = None;
+            work.entries[*index].stored = Stored::default();
         }
         let lock = work.table().contract == Contract::FinalState;
         if !is_side(work) {
@@ -138,7 +154,7 @@ impl MysqlSession {
         for row in self.ask(work, entries, |work, rows| work.text.read_rows(rows, lock)).await? {
             let index = work.entry_of(&row[..keys])?;
             let token = row.get(keys).map_or(Ok(None), |value| work.token_of(value))?;
-            work.entries[index].row = token.map_or(Stored::NoToken, Stored::Token);
+            work.entries[index].stored.row = token.map_or(StoredRow::Unversioned, StoredRow::At);
         }
         Ok(())
     }
@@ -151,8 +167,8 @@ impl MysqlSession {
             let token = row.get(keys).map_or(Ok(None), |value| work.token_of(value))?;
             let live = row.get(keys + 1).and_then(Value::as_int) == Some(0);
             match token {
-                Some(token) if live => work.entries[index].row = Stored::Token(token),
-                token => work.entries[index].tombstone = token,
+                Some(token) if live => work.entries[index].stored.row = StoredRow::At(token),
+                token => work.entries[index].stored.tombstone = token,
             }
         }
         Ok(())
@@ -164,18 +180,16 @@ impl MysqlSession {
         work: &mut Work<'_>,
         winners: &[usize],
     ) -> Result<Vec<usize>, Failure> {
-        let there = |work: &Work<'_>, index: &usize| work.entries[*index].row != Stored::Absent;
+        let there = |work: &Work<'_>, index: &usize| work.entries[*index].stored.row != StoredRow::Absent;
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
-        let (present, absent): (Vec<usize>, Vec<usize>) = upserts.iter().partition(|index| there(work, index));
-        let mut again = self.write_groups(work, &absent, Rows::Insert).await?;
-        self.write_groups(work, &present, Rows::Overwrite).await?;
 
+        // Deletes free unique values.
         let marks = soft(work);
         let (marked, dead): (Vec<usize>, Vec<usize>) = deletes.iter().partition(|index| marks && there(work, index));
         self.mark(work, &marked).await?;
         let (raised, fresh): (Vec<usize>, Vec<usize>) =
-            dead.iter().partition(|index| work.entries[**index].tombstone.is_some());
+            dead.iter().partition(|index| work.entries[**index].stored.tombstone.is_some());
         let refused = self.tell(work, &fresh, Shape::Side, |work, rows| work.text.insert_side(rows)).await?;
         self.tell(work, &raised, Shape::Side, |work, rows| work.text.upsert_side(rows)).await?;
         work.tombstones_delta += (fresh.len() - refused.len()) as i64;
@@ -183,9 +197,12 @@ impl MysqlSession {
             dead.iter().copied().filter(|index| there(work, index) && !refused.contains(index)).collect();
         self.tell(work, &gone, Shape::Key, |work, rows| work.text.delete_rows(rows)).await?;
 
+        let (present, absent): (Vec<usize>, Vec<usize>) = upserts.iter().partition(|index| there(work, index));
+        let mut again = self.write_upserts(work, present, absent).await?;
         let outlived = upserts.iter().chain(&marked).copied();
-        let outlived: Vec<usize> =
-            outlived.filter(|index| work.entries[*index].tombstone.is_some() && !again.contains(index)).collect();
+        let outlived: Vec<usize> = outlived
+            .filter(|index| work.entries[*index].stored.tombstone.is_some() && !again.contains(index))
+            .collect();
         self.drop_tombstones(work, &outlived).await?;
         again.extend(refused);
         Ok(again)
@@ -196,13 +213,70 @@ impl MysqlSession {
         self.tell(work, winners, Shape::Side, |work, rows| work.text.upsert_side(rows)).await?;
         let (upserts, deletes): (Vec<usize>, Vec<usize>) =
             winners.iter().partition(|index| work.entries[**index].is_upsert());
-        self.write_groups(work, &upserts, Rows::Overwrite).await?;
         self.remove(work, &deletes).await?;
+        let (present, absent) = self.present(work, &upserts).await?;
+        if !self.write_upserts(work, present, absent).await?.is_empty() {
+            // Nobody else writes rows under the table's lock.
+            let text = format!("table {}: rows appear that lastword did not write", work.table().name());
+            return Err(Failure::new(Class::Transient, "contended", text));
+        }
         for index in winners {
             let entry = &work.entries[*index];
-            work.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.tombstone.is_some());
+            work.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.stored.tombstone.is_some());
         }
         Ok(Vec::new())
+    }
+
+    /// Which rows are there, for tables that a second unique key makes it matter for: there a new row must not be written over
+    /// what it clashes with. With side tokens this is not known from the tokens.
+    async fn present(&mut self, work: &Work<'_>, entries: &[usize]) -> Result<(Vec<usize>, Vec<usize>), Failure> {
+        if work.table().shape.unique_keys.is_empty() {
+            return Ok((entries.to_vec(), Vec::new()));
+        }
+        let keys = work.table().key.len();
+        let rows = self.ask(work, entries, |work, rows| work.text.read_rows(rows, true)).await?;
+        let there = rows.iter().map(|row| work.entry_of(&row[..keys])).collect::<Result<HashSet<_>, _>>()?;
+        Ok(entries.iter().partition(|index| there.contains(index)))
+    }
+
+    /// Writes rows over those that are there, and new ones. Returns the new ones that met a row.
+    async fn write_upserts(
+        &mut self,
+        work: &Work<'_>,
+        mut present: Vec<usize>,
+        mut absent: Vec<usize>,
+    ) -> Result<Vec<usize>, Failure> {
+        if work.parks {
+            let away = self.park(work, &present).await?;
+            present.retain(|index| !away.contains(index));
+            absent.extend(away);
+        }
+        self.write_groups(work, &present, Rows::Overwrite).await?;
+        self.write_groups(work, &absent, Rows::Insert).await
+    }
+
+    /// Lets rows that will be written over go of their unique values. Returns those that have to be inserted again.
+    async fn park(&mut self, work: &Work<'_>, present: &[usize]) -> Result<Vec<usize>, Failure> {
+        let mut away = Vec::new();
+        for (number, group) in work.plan.upserts.iter().enumerate() {
+            let rows = work.of_group(present, number);
+            match Parking::of(work.table(), &group.columns) {
+                Parking::None => {}
+                Parking::Null(columns) => {
+                    self.tell(work, &rows, Shape::Key, |work, rows| work.text.park_rows(&columns, rows)).await?;
+                }
+                Parking::Away(_) => away.extend(rows),
+            }
+        }
+        if !away.is_empty() {
+            // A foreign key of a table that this account cannot see would take its rows along.
+            self.execute("SET @lastword_fk = @@SESSION.foreign_key_checks, SESSION foreign_key_checks = 0", &[])
+                .await?;
+            let deleted = self.tell(work, &away, Shape::Key, |work, rows| work.text.delete_rows(rows)).await;
+            self.execute("SET SESSION foreign_key_checks = @lastword_fk", &[]).await?;
+            deleted?;
+        }
+        Ok(away)
     }
 
     /// Deletes rows as the table wants it: softly or really.
@@ -230,8 +304,7 @@ impl MysqlSession {
     async fn write_groups(&mut self, work: &Work<'_>, entries: &[usize], rows: Rows) -> Result<Vec<usize>, Failure> {
         let mut refused = Vec::new();
         for (number, group) in work.plan.upserts.iter().enumerate() {
-            let of_group = |index: &usize| matches!(work.entries[*index].change, Change::Upsert(of, _) if of == number);
-            let entries: Vec<usize> = entries.iter().copied().filter(of_group).collect();
+            let entries = work.of_group(entries, number);
             let columns = &group.columns;
             match rows {
                 Rows::Insert => {
@@ -273,14 +346,14 @@ impl MysqlSession {
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {
             let entries = work.entries.iter().enumerate();
             let unseen = entries.filter(|(_, entry)| entry.wins() && entry.is_upsert() == upserts);
-            unseen.filter(|(_, entry)| entry.row == Stored::Absent).map(|(index, _)| index).collect()
+            unseen.filter(|(_, entry)| entry.stored.row == StoredRow::Absent).map(|(index, _)| index).collect()
         };
         self.recheck_rows(work, unseen(work, true)).await?;
         self.recheck_tombstones(work, unseen(work, false)).await?;
         if let Some(token) = work.truncate.filter(|token| decided.is_none_or(|decided| decided < *token)) {
             let winners = work.entries.iter().enumerate().filter(|(_, entry)| entry.wins() && entry.is_upsert());
             let beaten =
-                winners.filter(|(_, entry)| entry.row_token() < &token).map(|(index, _)| index).collect::<Vec<_>>();
+                winners.filter(|(_, entry)| entry.row_token() <= &token).map(|(index, _)| index).collect::<Vec<_>>();
             for index in &beaten {
                 work.comparable(work.entries[*index].token(), &token)?;
             }
@@ -295,12 +368,12 @@ impl MysqlSession {
 
     /// Rows that we inserted, against tombstones that another writer has committed since.
     async fn recheck_rows(&mut self, work: &mut Work<'_>, rows: Vec<usize>) -> Result<(), Failure> {
-        rows.iter().for_each(|index| work.entries[*index].tombstone = None);
+        rows.iter().for_each(|index| work.entries[*index].stored.tombstone = None);
         self.read_side(work, &rows, false).await?;
         let (mut beaten, mut outlived) = (Vec::new(), Vec::new());
         for index in rows {
             let entry = &work.entries[index];
-            if let Some(tombstone) = &entry.tombstone {
+            if let Some(tombstone) = &entry.stored.tombstone {
                 work.comparable(entry.row_token(), tombstone)?;
                 if entry.row_token() <= tombstone { beaten.push(index) } else { outlived.push(index) }
             }
@@ -316,12 +389,12 @@ impl MysqlSession {
         let (mut beaten, mut outlived) = (Vec::new(), Vec::new());
         for index in tombstones {
             let entry = &work.entries[index];
-            match &entry.row {
-                Stored::Absent => {}
-                Stored::Token(row) if row > entry.token() => outlived.push(index),
-                Stored::Token(_) | Stored::NoToken => beaten.push(index),
+            match &entry.stored.row {
+                StoredRow::Absent => {}
+                StoredRow::At(row) if row > entry.token() => outlived.push(index),
+                StoredRow::At(_) | StoredRow::Vanished(_) | StoredRow::Unversioned => beaten.push(index),
             }
-            if let Stored::Token(row) = &entry.row {
+            if let StoredRow::At(row) = &entry.stored.row {
                 work.comparable(entry.token(), row)?;
             }
         }

@@ -7,27 +7,17 @@ use std::ops::Range;
 use crate::core::dialect::LADDER;
 use crate::core::dialect::mysql::{MAX_PLACEHOLDERS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert, Verdict};
+use crate::core::plan::{Delete, TableOutcome, TablePlan, Upsert};
 use crate::core::table::{Column, Contract, DeleteMode, Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::partial::{self, Completed};
 
 use super::values::{Params, key_bytes, wire_bytes};
 
 /// A statement of several rows is kept below so many bytes.
 const STATEMENT_BYTES: usize = 4 << 20;
-
-/// What the target holds for a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
-    /// No row.
-    Absent,
-    /// A row that no event wrote yet: it loses to any.
-    NoToken,
-    /// A row with the token of its newest change.
-    Token(Token),
-}
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change<'p> {
@@ -40,8 +30,7 @@ pub(super) enum Change<'p> {
 #[derive(Debug)]
 pub(super) struct Entry<'p> {
     pub(super) change: Change<'p>,
-    pub(super) row: Stored,
-    pub(super) tombstone: Option<Token>,
+    pub(super) stored: Stored,
     pub(super) verdict: Verdict,
     /// Token that a partial row of the same plan gave the row.
     raised: Option<Token>,
@@ -80,6 +69,10 @@ pub(super) struct Work<'p> {
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
     completed: Completed,
+    /// How the keys whose delete event is gone ended.
+    pub(super) orphans: TableOutcome,
+    /// Rows let go of their unique values before any is written over.
+    pub(super) parks: bool,
     /// For each group the positions of the key columns among its columns.
     positions: Vec<Vec<usize>>,
     by_key: HashMap<Vec<u8>, usize>,
@@ -98,6 +91,8 @@ impl<'p> Work<'p> {
             tombstones_delta: 0,
             recheck_deleted: 0,
             completed: Completed::default(),
+            orphans: TableOutcome::default(),
+            parks: false,
             positions: Vec::new(),
             by_key: HashMap::new(),
         };
@@ -118,7 +113,7 @@ impl<'p> Work<'p> {
     }
 
     fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
-        let entry = Entry { change, row: Stored::Absent, tombstone: None, verdict: Verdict::Wins, raised: None };
+        let entry = Entry { change, stored: Stored::default(), verdict: Verdict::Wins, raised: None };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
         if self.by_key.insert(key, self.entries.len()).is_some() {
@@ -130,6 +125,12 @@ impl<'p> Work<'p> {
 
     pub(super) fn table(&self) -> &'p Table {
         &self.plan.table
+    }
+
+    /// Those of some entries that are upserts of a group.
+    pub(super) fn of_group(&self, entries: &[usize], group: usize) -> Vec<usize> {
+        let belongs = |index: &usize| matches!(self.entries[*index].change, Change::Upsert(of, _) if of == group);
+        entries.iter().copied().filter(belongs).collect()
     }
 
     /// A TRUNCATE of this plan that is to be carried out.
@@ -234,32 +235,13 @@ impl<'p> Work<'p> {
     }
 
     fn verdict(&self, entry: &Entry<'p>, repair: bool) -> Result<Verdict, Failure> {
-        let token = entry.token();
-        let beats = |stored: &Token, equal_too: bool| {
-            self.comparable(token, stored)?;
-            Ok::<bool, Failure>(stored < token || (equal_too && stored == token))
-        };
         if self.table().contract == Contract::ChangeLog {
-            return Ok(if entry.row == Stored::Absent { Verdict::Wins } else { Verdict::ByRow });
+            return Ok(if entry.stored.row == StoredRow::Absent { Verdict::Wins } else { Verdict::ByRow });
         }
-        // At equal tokens a delete loses to a live row; under soft delete the row of an equal token is its own mark.
-        let row_equal = repair && (entry.is_upsert() || self.text.mark_in_row());
-        if let Stored::Token(stored) = &entry.row
-            && !beats(stored, row_equal)?
-        {
-            return Ok(Verdict::ByRow);
-        }
-        if let Some(stored) = &entry.tombstone
-            && !beats(stored, repair && !entry.is_upsert())?
-        {
-            return Ok(Verdict::ByTombstone);
-        }
-        if let Some(stored) = &self.truncate
-            && !beats(stored, true)?
-        {
-            return Ok(Verdict::ByTruncate);
-        }
-        Ok(Verdict::Wins)
+        let marks = self.table().delete == DeleteMode::Soft && self.text.mark_in_row();
+        let judge = Judge { truncate: self.truncate, marks, repair };
+        let verdict = judge.verdict(entry.token(), entry.is_upsert(), &entry.stored);
+        verdict.map_err(|Incomparable(stored)| self.differ(entry.token(), &stored))
     }
 
     /// Upserts that lost to their row.
@@ -301,8 +283,12 @@ impl<'p> Work<'p> {
         if a.comparable(b) {
             return Ok(());
         }
+        Err(self.differ(a, b))
+    }
+
+    fn differ(&self, a: &Token, b: &Token) -> Failure {
         let text = format!("tokens {} and {} are of different formats or scopes", a.hex(), b.hex());
-        Err(incomparable(self.table(), &text))
+        incomparable(self.table(), &text)
     }
 
     /// The counts of the plan's outcome.
@@ -313,6 +299,7 @@ impl<'p> Work<'p> {
             tombstones_delta: self.tombstones_delta,
             ..TableOutcome::default()
         };
+        outcome += &self.orphans;
         self.entries.iter().for_each(|entry| outcome.count(entry.verdict));
         self.completed.count(&mut outcome);
         outcome
@@ -332,14 +319,6 @@ fn named(table: &Table, failure: Failure) -> Failure {
 fn check(table: &Table) -> Result<(), Failure> {
     let refuse = |code: &str, text: String| Err(named(table, Failure::operator(code, text)));
     let shape = &table.shape;
-    if let Some(unique) = shape.unique_keys.first() {
-        let columns = unique.join(", ");
-        let text = format!(
-            "it has a second unique key ({columns}), over which an upsert here would overwrite another row; drop it or \
-             make it a plain index"
-        );
-        return refuse("second_unique_key", text);
-    }
     let mut key: Vec<&str> = table.key.iter().map(|index| shape.columns[*index].name.as_str()).collect();
     let mut primary: Vec<&str> = shape.primary_key.iter().map(String::as_str).collect();
     key.sort_unstable();

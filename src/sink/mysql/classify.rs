@@ -11,9 +11,17 @@ use sqlx::mysql::MySqlDatabaseError;
 use crate::core::failure::{Class, Failure};
 use crate::core::table::TableShape;
 
-/// Whether the server said that a key is there already.
+/// Whether the server said that a primary key is there already.
 pub(super) fn is_duplicate_key(error: &sqlx::Error) -> bool {
-    server_error(error).is_some_and(|server| server.number() == 1062)
+    server_error(error).is_some_and(|server| {
+        let key = duplicate_key(server.message());
+        server.number() == 1062 && key.is_none_or(|key| key == "PRIMARY" || key.ends_with(".PRIMARY"))
+    })
+}
+
+/// Name of the key (in MySQL with its table) that an error 1062 ends with; a value stands before it.
+fn duplicate_key(message: &str) -> Option<&str> {
+    message.rsplit_once(" for key '")?.1.strip_suffix('\'')
 }
 
 /// Whether the error says for certain that the whole transaction was rolled back (SQLSTATE class 40).
@@ -95,6 +103,8 @@ fn of_server(number: u16, state: &str, message: &str) -> Failure {
     let (class, gone, text) = meaning(number, state);
     let text =
         if HOLDS_NAMES_ONLY.contains(&number) { format!("{message}{}", remedy(number)) } else { text.to_owned() };
+    let key = if number == 1062 { duplicate_key(message) } else { None };
+    let text = key.map_or(text.clone(), |key| format!("{text}: key {key:?}"));
     let mut failure = Failure::new(class, format!("mysql {number}"), format!("{text} [{state}]"));
     failure.connection_lost = gone;
     failure
@@ -179,6 +189,7 @@ mod tests {
             unique_keys: Vec::new(),
             has_token: false,
             has_deleted: false,
+            delete_has_effects: false,
         }
     }
 
@@ -216,6 +227,8 @@ mod tests {
             let text = of_server(number, "HY000", message).to_string();
             assert!(!text.contains("geheim"), "{text}");
         }
+        let named = of_server(1062, "23000", "Duplicate entry 'x' for key 'a' for key 't.code'").to_string();
+        assert!(named.contains("\"t.code\"") && !named.contains("'x'"), "{named}");
         assert!(of_server(1406, "22001", "Data too long for column 'a' at row 3").message.contains("column 'a'"));
     }
 

@@ -20,6 +20,12 @@ const COLUMNS: &str = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, 
 const INDEXES: &str = "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS \
      WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX";
 
+/// What may happen when a row is deleted. Other accounts' tables and triggers may be hidden from this one.
+const EFFECTS: &str = "SELECT 1 FROM information_schema.KEY_COLUMN_USAGE \
+     WHERE REFERENCED_TABLE_SCHEMA = ? AND REFERENCED_TABLE_NAME = ? UNION ALL \
+     SELECT 1 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = ? AND EVENT_OBJECT_TABLE = ? \
+     AND EVENT_MANIPULATION = 'DELETE' LIMIT 1";
+
 impl MysqlSession {
     /// See [`crate::sink::Session::describe`].
     ///
@@ -43,8 +49,11 @@ impl MysqlSession {
                 columns.push(column);
             }
         }
+        let twice = [&names[..], &names[..]].concat();
+        let delete_has_effects = !self.query(EFFECTS, &twice).await?.is_empty();
+        let (primary_key, unique_keys) = (Vec::new(), Vec::new());
         let mut shape =
-            TableShape { name, columns, primary_key: Vec::new(), unique_keys: Vec::new(), has_token, has_deleted };
+            TableShape { name, columns, primary_key, unique_keys, has_token, has_deleted, delete_has_effects };
         take_indexes(&mut shape, &self.query(INDEXES, &names).await?);
         Ok(Some(shape))
     }

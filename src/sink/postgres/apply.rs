@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 
 use crate::core::dialect::postgres::TableSql;
 use crate::core::failure::{Class, Failure};
+use crate::core::parking;
 use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
 use crate::core::token::Token;
@@ -20,13 +21,15 @@ pub(super) struct Part<'a> {
     /// The truncate token that the changes are compared with.
     truncate: Option<Token>,
     repair: bool,
+    /// Rows let go of their unique values before any is written over.
+    parks: bool,
     outcome: TableOutcome,
 }
 
 impl<'a> Part<'a> {
-    fn new(plan: &'a TablePlan, repair: bool) -> Self {
+    fn new(plan: &'a TablePlan, repair: bool, parks: bool) -> Self {
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
-        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, repair, outcome }
+        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, repair, parks, outcome }
     }
 
     fn is_empty(&self) -> bool {
@@ -82,7 +85,16 @@ impl PostgresSession {
     /// Applies a plan in one transaction; see [`crate::sink::Session::apply`]. After an error the transaction is rolled
     /// back and the session can be used again, unless the failure says `connection_lost`.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        match self.transaction(plan).await {
+        match self.attempt(plan, false).await {
+            Err(refused) if parking::may_help(plan, &refused) => {
+                parking::outcome(refused, self.attempt(plan, true).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
+        match self.transaction(plan, parks).await {
             Err(mut failure) if failure.class != Class::Unknown && !failure.connection_lost => {
                 failure.connection_lost = self.rollback().await.is_err();
                 Err(failure)
@@ -91,14 +103,14 @@ impl PostgresSession {
         }
     }
 
-    async fn transaction(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        let parts = self.open(plan).await?;
+    async fn transaction(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
+        let parts = self.open(plan, parks).await?;
         self.close(plan, parts).await
     }
 
     /// The first part of the transaction: stages, compare-and-swap, changes.
-    pub(super) async fn open<'a>(&mut self, plan: &'a Plan) -> Result<Vec<Part<'a>>, Failure> {
-        let mut parts: Vec<Part<'a>> = plan.tables.iter().map(|table| Part::new(table, plan.repair)).collect();
+    pub(super) async fn open<'a>(&mut self, plan: &'a Plan, parks: bool) -> Result<Vec<Part<'a>>, Failure> {
+        let mut parts: Vec<Part<'a>> = plan.tables.iter().map(|table| Part::new(table, plan.repair, parks)).collect();
         for part in parts.iter().filter(|part| !part.is_empty()) {
             self.make_stage(&part.plan.table, &part.sql).await.map_err(|failure| located(failure, part))?;
         }
@@ -109,6 +121,8 @@ impl PostgresSession {
         bookkeep::advance(self, plan).await?;
         self.read_truncates(&mut parts).await?;
         for part in &mut parts {
+            let orphans = bookkeep::delete_orphans(self, part.plan).await;
+            part.outcome += &orphans.map_err(|failure| located(failure, part))?;
             self.change(part).await.map_err(|failure| located(failure, part))?;
         }
         Ok(parts)
@@ -201,32 +215,38 @@ impl PostgresSession {
         Ok(())
     }
 
-    /// Changes of a table that carries its tokens itself: upserts, deletes, tombstones, outlived tombstones.
+    /// Changes of a table that carries its tokens itself: deletes (they free unique values), tombstones, upserts, outlived
+    /// tombstones.
     async fn change_by_column(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
         let truncate = bytes(part.truncate);
         let groups = part.plan.upserts.len();
         let mut steps = Vec::with_capacity(groups + 3);
-        for (group, op) in part.plan.upserts.iter().zip(1_i64..) {
-            steps.push(Step::new(part.sql.upsert(&group.columns), [truncate.clone(), Value::Int(op)]));
-        }
         if !part.plan.deletes.is_empty() {
             steps.push(Step::new(part.sql.delete(), [truncate.clone()]));
             steps.push(Step::new(part.sql.bury(), [truncate.clone()]));
+        }
+        let numbered = || part.plan.upserts.iter().zip(1_i64..);
+        for (group, op) in numbered().filter(|_| part.parks) {
+            let park = part.sql.park(&group.columns);
+            steps.extend(park.map(|sql| Step::new(sql, [truncate.clone(), Value::Int(op)])));
+        }
+        let first = steps.len();
+        for (group, op) in numbered() {
+            steps.push(Step::new(part.sql.upsert(&group.columns), [truncate.clone(), Value::Int(op)]));
         }
         if groups > 0 {
             steps.push(Step::plain(part.sql.exhume()));
         }
         let done = self.run_steps(steps).await?;
-        let upserted: u64 = done[..groups].iter().map(|done| done.affected).sum();
+        let (before, written) = done.split_at(first);
+        let upserted: u64 = written[..groups].iter().map(|done| done.affected).sum();
         let (mut deleted, mut delta) = (0, 0);
-        let mut rest = &done[groups..];
-        if let (false, [gone, buried, behind @ ..]) = (part.plan.deletes.is_empty(), rest) {
+        if let (false, [gone, buried, ..]) = (part.plan.deletes.is_empty(), before) {
             // A tombstone that was written or raised counts once, with or without a row; so does a row without one.
             deleted = buried.count(0) + gone.count(1);
             delta += buried.count(1) as i64;
-            rest = behind;
         }
-        delta -= rest.iter().map(|exhumed| exhumed.affected as i64).sum::<i64>();
+        delta -= written[groups..].iter().map(|exhumed| exhumed.affected as i64).sum::<i64>();
         part.outcome.tombstones_delta += delta;
         self.account(part, false, part.plan.upsert_count() as u64, upserted).await?;
         self.account(part, true, part.plan.deletes.len() as u64, deleted).await
@@ -235,11 +255,15 @@ impl PostgresSession {
     /// Changes of a table whose tokens are in the side table: the side rows decide, then the winners' rows follow.
     async fn change_by_side(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
         let mut steps = vec![Step::new(part.sql.side_win(), [bytes(part.truncate)])];
-        for (group, op) in part.plan.upserts.iter().zip(1_i64..) {
-            steps.push(Step::new(part.sql.side_upsert(&group.columns), [Value::Int(op)]));
-        }
         if !part.plan.deletes.is_empty() {
             steps.extend(part.sql.side_delete().map(Step::plain));
+        }
+        let numbered = || part.plan.upserts.iter().zip(1_i64..);
+        for (group, op) in numbered().filter(|_| part.parks) {
+            steps.extend(part.sql.side_park(&group.columns).map(|sql| Step::new(sql, [Value::Int(op)])));
+        }
+        for (group, op) in numbered() {
+            steps.push(Step::new(part.sql.side_upsert(&group.columns), [Value::Int(op)]));
         }
         let done = self.run_steps(steps).await?;
         part.outcome.tombstones_delta += done[0].count(1) as i64 - done[0].count(2) as i64;

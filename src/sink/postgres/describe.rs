@@ -18,7 +18,7 @@ impl PostgresSession {
         }
         let quoted = Value::from(Dialect::Postgres.table(name));
         let found = self.query(include_str!("../../../sql/postgres/describe_relation.sql"), &[quoted]).await?;
-        let Some([oid, schema, table, kind]) = found.first().map(Vec::as_slice) else { return Ok(None) };
+        let Some([oid, schema, table, kind, effects]) = found.first().map(Vec::as_slice) else { return Ok(None) };
         let name = TableName::new(schema.as_text(), table.as_text().unwrap_or_default());
         if !matches!(kind.as_text(), Some("r" | "p")) {
             return Err(Failure::operator("relation", format!("{name} is not a table: rows can only go into tables")));
@@ -32,7 +32,8 @@ impl PostgresSession {
         let (has_token, has_deleted) = (has(TOKEN_COLUMN), has(DELETED_COLUMN));
         let columns = columns.into_iter().filter(|c| c.name != TOKEN_COLUMN && c.name != DELETED_COLUMN).collect();
         let (primary_key, unique_keys) = keys_of(&keys);
-        Ok(Some(TableShape { name, columns, primary_key, unique_keys, has_token, has_deleted }))
+        let delete_has_effects = *effects == Value::Bool(true);
+        Ok(Some(TableShape { name, columns, primary_key, unique_keys, has_token, has_deleted, delete_has_effects }))
     }
 }
 

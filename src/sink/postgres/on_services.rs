@@ -8,6 +8,7 @@ mod races;
 mod sessions;
 mod storage;
 mod types;
+mod unique;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

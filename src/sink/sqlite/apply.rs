@@ -19,21 +19,31 @@ use sqlx::sqlite::SqliteArguments;
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
 use crate::core::failure::{Class, Failure};
-use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan, Verdict};
+use crate::core::parking::{self, Parking};
+use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::{Statements, bookkeep, partial};
 
+use super::SqliteSession;
 use super::values::bind;
-use super::{SqliteSession, verdict};
-use verdict::{Judge, Stored};
 
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        match self.attempt(plan, false).await {
+            Err(refused) if parking::may_help(plan, &refused) => {
+                parking::outcome(refused, self.attempt(plan, true).await)
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
         self.begin().await?;
-        match self.apply_inside(plan).await {
+        match self.apply_inside(plan, parks).await {
             Ok(tables) => {
                 self.commit().await?;
                 Ok(Applied { tables })
@@ -47,27 +57,32 @@ impl SqliteSession {
         }
     }
 
-    async fn apply_inside(&mut self, plan: &Plan) -> Result<Vec<TableOutcome>, Failure> {
+    async fn apply_inside(&mut self, plan: &Plan, parks: bool) -> Result<Vec<TableOutcome>, Failure> {
         bookkeep::advance(self, plan).await?;
         let mut outcomes = Vec::with_capacity(plan.tables.len());
         for table in &plan.tables {
-            let outcome = self.apply_table(table, plan.repair).await;
+            let outcome = self.apply_table(table, plan.repair, parks).await;
             outcomes.push(outcome.map_err(|failure| failure.context(format_args!("table {}", table.table.name())))?);
         }
         bookkeep::finish(self, plan, &outcomes).await?;
         Ok(outcomes)
     }
 
-    async fn apply_table(&mut self, plan: &TablePlan, repair: bool) -> Result<TableOutcome, Failure> {
+    async fn apply_table(&mut self, plan: &TablePlan, repair: bool, parks: bool) -> Result<TableOutcome, Failure> {
         let mut work = Work::new(plan);
         if plan.table.contract == Contract::ChangeLog {
             self.append(&mut work).await?;
         } else {
             let truncate = self.truncate(&mut work).await?;
+            work.outcome += &bookkeep::delete_orphans(self, plan).await?;
             self.read(&mut work).await?;
-            work.decide(&Judge { storage: plan.table.token_storage, soft: work.soft(), truncate, repair })?;
-            self.write_rows(&work).await?;
+            work.decide(&Judge { truncate, marks: work.soft() && work.text.mark_in_row(), repair })?;
+            // Deletes free unique values.
             self.write_deletes(&mut work).await?;
+            if parks {
+                self.park(&work).await?;
+            }
+            self.write_rows(&work).await?;
             self.write_side(&mut work).await?;
             let lost = work.entries.iter().filter(|entry| entry.verdict == Verdict::ByRow);
             let lost = lost.filter_map(|entry| entry.row.map(|(group, _)| (group, entry.place))).collect();
@@ -94,7 +109,7 @@ impl SqliteSession {
         let holds = bookkeep::lock_table(self, name, Some(ours)).await?;
         let parameter = [Value::bytes(ours.as_bytes())];
         if !self.query(&work.text.truncate_incomparable(), &parameter).await?.is_empty() {
-            return Err(verdict::incomparable("a TRUNCATE and a row have tokens of different sources"));
+            return Err(incomparable("a TRUNCATE and a row have tokens of different sources"));
         }
         let before = self.tombstones(work).await?;
         for statement in work.text.truncate() {
@@ -122,7 +137,7 @@ impl SqliteSession {
                 for row in self.fetch(&work.text.stored(rows, all), arguments).await? {
                     let place = row.first().and_then(Value::as_int).and_then(|place| usize::try_from(place).ok());
                     if let Some(entry) = place.and_then(|place| part.get(place)) {
-                        work.entries[*entry].stored = Stored::from_row(&row)?;
+                        work.entries[*entry].found = Found::from_row(&row, work.plan.table.token_storage)?;
                     }
                 }
             }
@@ -133,11 +148,28 @@ impl SqliteSession {
     async fn write_rows(&mut self, work: &Work<'_>) -> Result<(), Failure> {
         for (number, group) in work.plan.upserts.iter().enumerate() {
             let columns = &group.columns;
-            let over = |entry: &Entry<'_>| !work.can_insert[number] && entry.stored.present;
+            let over = |entry: &Entry<'_>| !work.can_insert[number] && entry.found.present;
             let written = work.of_group(number, |entry| entry.wins() && over(entry));
             self.run(work, &written, Shape::Row, |text, rows| text.update(columns, rows)).await?;
             let written = work.of_group(number, |entry| entry.wins() && !over(entry));
             self.run(work, &written, Shape::Row, |text, rows| text.upsert(columns, rows)).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets rows that will be written over go of their unique values.
+    async fn park(&mut self, work: &Work<'_>) -> Result<(), Failure> {
+        for (number, group) in work.plan.upserts.iter().enumerate() {
+            let winners = work.of_group(number, Entry::wins);
+            match Parking::of(&work.plan.table, &group.columns) {
+                Parking::None => {}
+                Parking::Null(columns) => {
+                    self.run(work, &winners, Shape::Key, |text, rows| text.park(&columns, rows)).await?;
+                }
+                Parking::Away(_) => {
+                    self.run(work, &winners, Shape::Key, TableText::delete).await?;
+                }
+            }
         }
         Ok(())
     }
@@ -147,7 +179,7 @@ impl SqliteSession {
         if !work.soft() {
             self.run(work, &deletes, Shape::Key, TableText::delete).await?;
         } else if work.text.mark_in_row() {
-            let there: Vec<usize> = deletes.into_iter().filter(|entry| work.entries[*entry].stored.present).collect();
+            let there: Vec<usize> = deletes.into_iter().filter(|entry| work.entries[*entry].found.present).collect();
             self.run(work, &there, Shape::Dated, TableText::mark).await?;
         }
         Ok(())
@@ -159,17 +191,18 @@ impl SqliteSession {
             let winners = work.matching(Entry::wins);
             self.run(work, &winners, Shape::Side, TableText::bury).await?;
             for entry in winners.iter().map(|entry| &work.entries[*entry]) {
-                work.outcome.tombstones_delta += i64::from(!entry.is_upsert()) - i64::from(entry.stored.is_dead());
+                work.outcome.tombstones_delta +=
+                    i64::from(!entry.is_upsert()) - i64::from(entry.found.stored.tombstone.is_some());
             }
             return Ok(());
         }
         // A softly deleted row carries the token itself.
         let marks = work.soft();
-        let in_row = |entry: &Entry<'_>| entry.is_upsert() || (marks && entry.stored.present);
+        let in_row = |entry: &Entry<'_>| entry.is_upsert() || (marks && entry.found.present);
         let dead = work.matching(|entry| entry.wins() && !in_row(entry));
         self.run(work, &dead, Shape::Dated, TableText::bury).await?;
-        let fresh = dead.iter().filter(|entry| work.entries[**entry].stored.side.is_none()).count();
-        let outlived = work.matching(|entry| entry.wins() && in_row(entry) && entry.stored.side.is_some());
+        let fresh = dead.iter().filter(|entry| work.entries[**entry].found.stored.tombstone.is_none()).count();
+        let outlived = work.matching(|entry| entry.wins() && in_row(entry) && entry.found.stored.tombstone.is_some());
         self.run(work, &outlived, Shape::Key, TableText::exhume).await?;
         work.outcome.tombstones_delta += fresh as i64 - outlived.len() as i64;
         Ok(())
@@ -196,6 +229,44 @@ impl SqliteSession {
     }
 }
 
+/// What was found for a key.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    stored: Stored,
+    /// The row is there. Known only where it was asked for, or where the key's token is not smaller than the event's.
+    present: bool,
+}
+
+impl Found {
+    /// From a row of [`TableText::stored`].
+    fn from_row(row: &[Value], storage: TokenStorage) -> Result<Self, Failure> {
+        let truth = |at: usize| row.get(at).and_then(Value::as_int) == Some(1);
+        let (in_row, side, present, dead) = (token(row.get(1))?, token(row.get(2))?, truth(3), truth(4));
+        let live = match storage {
+            TokenStorage::Column => in_row.map(StoredRow::At),
+            TokenStorage::Side if dead => None,
+            TokenStorage::Side => {
+                side.map(|token| if present { StoredRow::At(token) } else { StoredRow::Vanished(token) })
+            }
+        };
+        let other = if present { StoredRow::Unversioned } else { StoredRow::Absent };
+        Ok(Self { stored: Stored { row: live.unwrap_or(other), tombstone: side.filter(|_| dead) }, present })
+    }
+}
+
+fn token(value: Option<&Value>) -> Result<Option<Token>, Failure> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_bytes().and_then(Token::from_bytes).map(Some).ok_or_else(|| {
+            Failure::operator("damaged_token", "a stored token has the wrong length; was it changed by hand?")
+        }),
+    }
+}
+
+fn incomparable(what: &str) -> Failure {
+    Failure::new(Class::Record, "incomparable_token", what)
+}
+
 /// The changes of one table on their way.
 struct Work<'a> {
     plan: &'a TablePlan,
@@ -214,7 +285,7 @@ struct Entry<'a> {
     /// Its place in its group.
     place: usize,
     key: Vec<&'a Value>,
-    stored: Stored,
+    found: Found,
     verdict: Verdict,
 }
 
@@ -240,7 +311,7 @@ impl<'a> Work<'a> {
                 row: Some((number, row.values.as_slice())),
                 place,
                 key: places.iter().map(|at| &row.values[*at]).collect(),
-                stored: Stored::default(),
+                found: Found::default(),
                 verdict: Verdict::Wins,
             }));
         }
@@ -251,7 +322,7 @@ impl<'a> Work<'a> {
                 row: None,
                 place: 0,
                 key: delete.key.iter().collect(),
-                stored: Stored::default(),
+                found: Found::default(),
                 verdict: Verdict::Wins,
             }));
         }
@@ -285,7 +356,10 @@ impl<'a> Work<'a> {
 
     fn decide(&mut self, judge: &Judge) -> Result<(), Failure> {
         for entry in &mut self.entries {
-            entry.verdict = judge.judge(&entry.token, entry.row.is_some(), &entry.stored)?;
+            let verdict = judge.verdict(&entry.token, entry.row.is_some(), &entry.found.stored);
+            entry.verdict = verdict.map_err(|Incomparable(_)| {
+                incomparable("an event and what is stored for its key have tokens of different sources")
+            })?;
             self.outcome.count(entry.verdict);
         }
         Ok(())

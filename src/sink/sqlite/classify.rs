@@ -18,12 +18,17 @@ const CANTOPEN: u32 = 14;
 const PROTOCOL: u32 = 15;
 const TOOBIG: u32 = 18;
 const CONSTRAINT: u32 = 19;
+const CONSTRAINT_UNIQUE: u32 = CONSTRAINT | 8 << 8;
 const MISMATCH: u32 = 20;
 const NOTADB: u32 = 26;
 
 /// What an error of a statement means.
 pub(super) fn classify(error: Error) -> Failure {
     match &error {
+        Error::Database(database) if extended(database.as_ref()) == Some(CONSTRAINT_UNIQUE) => {
+            let what = "a unique key other than the business key is violated";
+            Failure::new(Class::Record, "sqlite unique", format!("{what}: {}", database.message()))
+        }
         Error::Database(database) => by_code(code(database.as_ref()), database.message()),
         Error::WorkerCrashed | Error::Io(_) | Error::Protocol(_) => {
             let mut failure = Failure::new(Class::Transient, "sqlite connection", "the thread of the connection ended");
@@ -51,7 +56,11 @@ pub(super) fn classify_commit(error: Error) -> Failure {
 }
 
 fn code(error: &dyn DatabaseError) -> Option<u32> {
-    error.code()?.parse::<u32>().ok().map(|extended| extended & 0xFF)
+    extended(error).map(|extended| extended & 0xFF)
+}
+
+fn extended(error: &dyn DatabaseError) -> Option<u32> {
+    error.code()?.parse().ok()
 }
 
 fn by_code(code: Option<u32>, message: &str) -> Failure {

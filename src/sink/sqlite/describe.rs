@@ -13,6 +13,11 @@ use crate::sink::Statements;
 
 use super::SqliteSession;
 
+/// What may happen when a row is deleted.
+const EFFECTS: &str = "select 1 from sqlite_schema as m join pragma_foreign_key_list(m.name) as f \
+     where m.type = 'table' and f.\"table\" = ? collate nocase union all \
+     select 1 from sqlite_schema where type = 'trigger' and tbl_name = ? collate nocase limit 1";
+
 impl SqliteSession {
     /// See [`crate::sink::Session::describe`].
     pub async fn describe(&mut self, name: &TableName) -> Result<Option<TableShape>, Failure> {
@@ -50,6 +55,8 @@ impl SqliteSession {
             .await?;
         let mut shape = shape(name, &rows, strict);
         self.add_unique_keys(&mut shape, &parameter).await?;
+        let twice = [parameter[0].clone(), parameter[0].clone()];
+        shape.delete_has_effects = !self.query(EFFECTS, &twice).await?.is_empty();
         Ok(Some(shape))
     }
 
@@ -109,6 +116,7 @@ fn shape(name: &TableName, rows: &[Vec<Value>], strict: bool) -> TableShape {
         unique_keys: Vec::new(),
         has_token,
         has_deleted,
+        delete_has_effects: false,
     }
 }
 

@@ -14,7 +14,6 @@ mod describe;
 #[cfg(test)]
 mod tests;
 mod values;
-mod verdict;
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};

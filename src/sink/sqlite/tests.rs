@@ -2,6 +2,7 @@
 
 mod modes;
 mod tables;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -58,6 +58,11 @@ impl TableSql<'_> {
         )
     }
 
+    /// Lets the rows of the winners of a column group go of their unique values. `$1` op.
+    pub fn side_park(&self, columns: &[usize]) -> Option<String> {
+        self.park_rows(columns, &format!("s.op = $1 and {}", self.won()))
+    }
+
     /// Rows of deletes that won. `$1` is 1. `None` where a soft delete is marked in the side row alone.
     pub fn side_delete(&self) -> Option<String> {
         let condition = format!("{} and s.op = {OP_DELETE} and {} and {PARAMETER}", self.is_staged("t"), self.won());

@@ -16,6 +16,7 @@ fn table(delete: DeleteMode, storage: TokenStorage) -> Table {
             unique_keys: Vec::new(),
             has_token: true,
             has_deleted: delete == DeleteMode::Soft,
+            delete_has_effects: false,
         },
         contract: Contract::FinalState,
         delete,

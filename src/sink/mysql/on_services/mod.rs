@@ -4,6 +4,7 @@
 mod changes;
 mod races;
 mod sessions;
+mod unique;
 
 use std::sync::Arc;
 use std::time::Duration;

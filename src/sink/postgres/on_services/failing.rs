@@ -123,7 +123,7 @@ async fn a_link_cut_before_commit_is_tried_again() {
     let (way, proxy) = cuttable(&url).await;
     let mut lane = sink_of(&way).session("lane").await.expect("a session");
     let plan = changes(&t, &[(1, 1, Some("x"))]);
-    let parts = lane.open(&plan).await.expect("changes");
+    let parts = lane.open(&plan, false).await.expect("changes");
     proxy.abort();
     let failure = lane.close(&plan, parts).await.expect_err("cut");
     assert!(failure.class == Class::Transient && failure.connection_lost, "{failure:?}");

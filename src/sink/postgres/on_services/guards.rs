@@ -81,6 +81,7 @@ async fn groups_leave_other_columns_alone() {
                 .into_iter()
                 .map(|(at, key)| Delete { token: token(at), key: vec![Value::Int(key)] })
                 .collect(),
+            orphans: Vec::new(),
             truncate: None,
             partials: Vec::new(),
             collapsed: 3,

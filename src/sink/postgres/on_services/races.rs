@@ -6,8 +6,8 @@ const BODY: &str = "id bigint primary key, v text, _lastword_token bytea";
 
 /// Both sessions make their changes, neither sees the other's; then they finish, `a` first or `b` first.
 async fn race(a: &mut PostgresSession, b: &mut PostgresSession, plans: [&Plan; 2], a_first: bool) -> [TableOutcome; 2] {
-    let parts_a = a.open(plans[0]).await.expect("a's changes");
-    let parts_b = b.open(plans[1]).await.expect("b's changes");
+    let parts_a = a.open(plans[0], false).await.expect("a's changes");
+    let parts_b = b.open(plans[1], false).await.expect("b's changes");
     let (of_a, of_b);
     if a_first {
         of_a = a.close(plans[0], parts_a).await.expect("a");
@@ -95,7 +95,7 @@ async fn two_upserts_of_one_key_wait_for_each_other() {
     let (older, newer) = (changes(&t, &[(1, 5, Some("old"))]), changes(&t, &[(1, 7, Some("new"))]));
     for (first, second) in [(&older, &newer), (&newer, &older)] {
         run(&mut a, "truncate r_upserts").await;
-        let parts = a.open(first).await.expect("a's changes");
+        let parts = a.open(first, false).await.expect("a's changes");
         let second = second.clone();
         let waiting = tokio::spawn(async move { (b.apply(&second).await, b) });
         tokio::time::sleep(Duration::from_millis(200)).await;

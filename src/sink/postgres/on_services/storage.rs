@@ -126,7 +126,7 @@ async fn partitioned_tables() {
     assert_eq!(state(&mut s, &t).await, "2,b,11;3,c,12;4,d,13;5,e,14 / 1,20".replace("e,14", "e,21"));
     // The re-check finds rows by their place, which several partitions can have.
     let (upsert, delete) = (changes(&t, &[(7, 30, Some("x")), (8, 30, Some("y"))]), changes(&t, &[(7, 31, None)]));
-    let (a, b) = (s.open(&upsert).await.expect("a"), other.open(&delete).await.expect("b"));
+    let (a, b) = (s.open(&upsert, false).await.expect("a"), other.open(&delete, false).await.expect("b"));
     s.close(&upsert, a).await.expect("a");
     assert_eq!(other.close(&delete, b).await.expect("b").tables[0].recheck_deleted, 1);
     assert_eq!(state(&mut s, &t).await, "2,b,11;3,c,12;4,d,13;5,e,21;8,y,30 / 1,20;7,31");
@@ -144,8 +144,16 @@ async fn checkpoints_move_with_the_rows_or_not_at_all() {
         let at = TopicPartition::new("t", 0);
         let counts = Counts { changes: 1, ..Counts::default() };
         plan.checkpoint_owner = "s_checkpoint".into();
-        plan.advances =
-            vec![Advance { at, fence, from, next: from + 1, counts, source_time_ms: None, open_delete: None }];
+        plan.advances = vec![Advance {
+            at,
+            fence,
+            from,
+            next: from + 1,
+            counts,
+            source_time_ms: None,
+            open_delete: None,
+            top: Default::default(),
+        }];
         plan
     };
     assert_eq!(apply(&mut s, &advance(3, 100)).await.applied, 1);

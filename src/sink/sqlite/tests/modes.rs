@@ -164,6 +164,7 @@ async fn a_fenced_plan_leaves_nothing_behind() {
         counts: Default::default(),
         source_time_ms: None,
         open_delete: None,
+        top: Default::default(),
     };
     plan.advances = vec![advance(7)];
     let failure = bench.session.apply(&plan).await.expect_err("fenced");
