@@ -8,7 +8,6 @@ use serde::Serialize;
 
 use crate::config::checked::Config;
 use crate::config::effective;
-use crate::core::decode::TopicDecoder;
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::order::OrderPolicy;
@@ -116,13 +115,15 @@ async fn judge(
     topic: &TopicInfo,
     records: &[Record],
 ) -> Result<Vec<Finding>, Failure> {
-    let mut decoder = TopicDecoder::default();
+    let mut decoder = config.decoder(&topic.topic);
     let mut findings: BTreeMap<(SourceTable, bool), Finding> = BTreeMap::new();
     let mut unreadable = None;
     for record in records {
         let value = record.value.as_ref().map(Payload::whole);
         let event = match decoder.decode(&topic.topic, record.key.as_deref(), value.as_deref()) {
             Ok(Decoded::Change(event)) => event,
+            // They are of one table.
+            Ok(Decoded::Changes(mut events)) => events.remove(0),
             Ok(Decoded::Null | Decoded::Control(_)) => continue,
             Err(why) => {
                 unreadable = Some(why.to_string());
@@ -131,7 +132,7 @@ async fn judge(
         };
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != SourcePosition::None;
+        let has_position = !event.position.is_none();
         let met = Met { topic: &topic.topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let known = findings.get(&(event.table.clone(), has_position));
         if known.is_some_and(|finding| finding.verdict == "refused") {
@@ -201,12 +202,9 @@ fn key_text(table: &crate::core::table::Table) -> String {
 fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
     match (order, position) {
         (OrderPolicy::Columns(_), _) => "by columns".to_owned(),
+        (OrderPolicy::Offset, SourcePosition::None(why)) => format!("in partition order (Kafka offset): {why}"),
         (OrderPolicy::Offset, _) => "in partition order (Kafka offset)".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Postgres { .. }) => "PostgreSQL log position".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Binlog { gtid: Some(_), .. }) => "GTID".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Binlog { .. }) => "binlog position".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Lsn(_)) => "LSN".to_owned(),
-        (OrderPolicy::Source, SourcePosition::None) => String::new(),
+        (OrderPolicy::Source, position) => position.kind().to_owned(),
     }
 }
 

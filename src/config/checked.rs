@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::decode::TopicDecoder;
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 use crate::core::unavailable::Unavailable;
 
 use super::secret::Secret;
 
-pub use crate::core::decode::{PlainDecimal, PlainRules as PlainConfig, PlainTime};
+pub use crate::core::decode::{Form, PlainDecimal, PlainRules as PlainConfig, PlainTime};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -50,6 +51,16 @@ impl Config {
         let for_table =
             |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
         self.tables.iter().filter(|rule| rule.topic.matches(topic)).find(for_table)
+    }
+}
+
+impl Config {
+    /// A decoder for the records of a topic: by the first rule for the topic that says something about them.
+    pub fn decoder(&self, topic: &str) -> TopicDecoder {
+        let rules = || self.tables.iter().filter(|rule| rule.topic.matches(topic));
+        let form = rules().find_map(|rule| rule.format);
+        let key = rules().find_map(|rule| rule.key.clone());
+        TopicDecoder::new(form, key)
     }
 }
 
@@ -149,6 +160,8 @@ pub struct TopicRule {
     pub topic: TopicMatch,
     /// For topics that carry several tables (record form): only events of this source table.
     pub source_table: Option<String>,
+    /// Form of the records; without one each record's own bytes tell it.
+    pub format: Option<Form>,
     /// Destination table instead of the source's.
     pub into: Option<TableName>,
     /// Business key instead of the record key's fields.

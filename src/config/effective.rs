@@ -124,6 +124,9 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
         page.plain("skip", true);
         return;
     }
+    if let Some(form) = rule.format {
+        page.text("format", form.name());
+    }
     if let Some(into) = &rule.into {
         page.text("into", &into.to_string());
     }

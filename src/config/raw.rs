@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{OnBadRecord, OnRegression, PlainDecimal, PlainTime, Start};
+use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -67,6 +67,17 @@ words!(PlainTime {
     "nanos" => PlainTime::Nanos,
 });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
+words!(Form {
+    "debezium" => Form::Debezium,
+    "flat" => Form::Flat,
+    "record" => Form::Record,
+    "maxwell" => Form::Maxwell,
+    "canal" => Form::Canal,
+    "goldengate" => Form::GoldenGate,
+    "dms" => Form::Dms,
+    "ticdc" => Form::Ticdc,
+    "cockroachdb" => Form::Cockroach,
+});
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
 /// A value of a librdkafka property.
@@ -281,6 +292,8 @@ section! {
         topic: String,
         /// Only events of this source table.
         source_table: String,
+        /// Form of the records.
+        format: Form,
         /// Destination table.
         into: String,
         /// Business key.

@@ -47,6 +47,8 @@ pub struct BatchBuilder {
     plan: Plan,
     tables: BTreeMap<TableOrder, TableBuild>,
     partitions: BTreeMap<TopicPartition, Advance>,
+    /// More changes of the same record follow: it is counted and passed with its last one.
+    more_follow: bool,
     /// Record keys whose last data record in this batch is a delete, by partition.
     deleted: HashSet<(TopicPartition, Bytes)>,
     /// Tables and keys of which a record of this batch was put aside.
@@ -140,6 +142,7 @@ impl BatchBuilder {
             plan,
             tables: BTreeMap::new(),
             partitions: BTreeMap::new(),
+            more_follow: false,
             deleted: HashSet::new(),
             marked: HashSet::new(),
         }
@@ -157,6 +160,17 @@ impl BatchBuilder {
             open_delete,
             top: Top::default(),
         });
+    }
+
+    /// Says whether what is pushed next is followed by more changes of its record. The record is counted and passed, and its
+    /// partition moves, with the last one; if that is cut off the first ones are applied again with the same tokens.
+    pub fn more_follow(&mut self, more: bool) {
+        self.more_follow = more;
+    }
+
+    /// Whether nothing was pushed yet that changes a table.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
     }
 
     /// Whether a null value is the shadow of a delete: the last data record of its key, in this batch or as the last record
@@ -261,6 +275,9 @@ impl BatchBuilder {
     /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not
     /// depend on what became of the delete.
     fn data(&mut self, record: &Record, is_delete: bool, count: impl FnOnce(&mut Advance)) {
+        if self.more_follow {
+            return;
+        }
         if let Some(key) = &record.key {
             if is_delete {
                 self.deleted.insert((record.at.clone(), key.clone()));
@@ -365,6 +382,9 @@ impl BatchBuilder {
     }
 
     fn passed(&mut self, record: &Record, count: impl FnOnce(&mut Advance)) {
+        if self.more_follow {
+            return;
+        }
         if let Some(advance) = self.partitions.get_mut(&record.at) {
             debug_assert!(record.offset >= advance.next, "records of a partition come in the order of their offsets");
             advance.next = record.offset + 1;

@@ -13,7 +13,7 @@ use crate::core::merge::Base;
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::{LiveRow, PartialKey};
+use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Refused, Resolved, Tables};
@@ -45,6 +45,9 @@ pub trait Lookup: Send {
         &mut self,
         question: EpochQuestion,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
+
+    /// The source tables whose rows came through a topic.
+    fn sources(&mut self, topic: &str) -> impl Future<Output = Result<Vec<TopicSource>, Failure>> + Send;
 
     /// The live row of a key, if it has one.
     fn live_row(
@@ -82,6 +85,10 @@ impl Lookup for Live<'_> {
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
         bookkeep::epoch(self.session, &question).await
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        bookkeep::topic_sources(self.session, topic).await
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

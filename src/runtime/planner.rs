@@ -1,21 +1,22 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
+mod epochs;
 mod log;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord, OnRegression};
+use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
 use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, Place, RawEvent, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::{Ledger, Meeting, Top};
+use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::merge;
 use crate::core::nulls::Nulls;
@@ -68,6 +69,9 @@ struct Reading<'r> {
     /// The bytes that the event points into.
     value: &'r Bytes,
     incarnation: &'r Arc<str>,
+    /// Place of the change in its record, and how many the record holds.
+    part: u32,
+    parts: u32,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -76,7 +80,7 @@ type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
     pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
@@ -86,6 +90,8 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Topics with rows of several tables.
+    pub(super) mixed: HashSet<Arc<str>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -114,6 +120,7 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            mixed: HashSet::new(),
             checkpoint_owner,
             repair,
             follows,
@@ -316,7 +323,7 @@ impl Planner {
     ) -> Result<Option<Mark>, Failure> {
         let Some(value) = record.value.as_ref().map(Payload::whole) else { return Ok(None) };
         let topic = Arc::clone(&record.at.topic);
-        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
         let Ok(Decoded::Change(event)) = decoder.decode(&topic, record.key.as_deref(), Some(&value)) else {
             return Ok(None);
         };
@@ -325,7 +332,7 @@ impl Planner {
             Ok(_) | Err(Refused::Table(_)) => return Ok(None),
             Err(Refused::Database(failure)) => return Err(failure),
         };
-        let reading = Reading { record, value: &value, incarnation };
+        let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
         if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
             return Ok(None);
         }
@@ -351,7 +358,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
-        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
         let known = rest.is_some();
@@ -372,9 +379,42 @@ impl Planner {
             }
             Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
-                let reading = Reading { record, value: &value, incarnation };
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
                 self.change(builder, &reading, event, lookup).await
             }
+            Decoded::Changes(events) => {
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: events.len() as u32 };
+                self.changes(builder, reading, events, lookup).await
+            }
+        }
+    }
+
+    /// The changes of a record that holds several. A cut between them ends the plan before the record: what of it is in the plan
+    /// is applied again with it, and changes nothing then. Where nothing lies before the record no cut can help.
+    async fn changes<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        mut reading: Reading<'_>,
+        events: Vec<RawEvent<'_>>,
+        lookup: &mut L,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let nothing_before = builder.is_empty();
+        let mut outcome = Ok(Ok(Step::Next));
+        for (part, event) in events.into_iter().enumerate() {
+            reading.part = part as u32;
+            builder.more_follow(reading.part + 1 < reading.parts);
+            outcome = self.change(builder, &reading, event, lookup).await;
+            if !matches!(outcome, Ok(Ok(Step::Next))) {
+                break;
+            }
+        }
+        builder.more_follow(false);
+        match outcome {
+            Ok(Ok(Step::Cut)) if nothing_before => Ok(Err(Rejection::new(
+                "cut",
+                "the record changes one key several times in a way that takes several transactions",
+            ))),
+            outcome => outcome,
         }
     }
 
@@ -409,6 +449,10 @@ impl Planner {
                 Ok(Step::Next)
             }
             Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Log(..) if reading.parts > 1 => Err(Rejection::new(
+                "several_changes",
+                "the record holds several changes, and a change log keeps one for each record",
+            )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
             Resolved::Log(table, unavailable) => {
                 let log = LogTable { table: &table, unavailable: &unavailable, has_epoch: met.is_ok() };
@@ -416,7 +460,7 @@ impl Planner {
             }
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
-                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                    self.met(&record.at.topic, Arc::clone(&mapping));
                 }
                 self.row(builder, reading, &event, &mapping, lookup).await?
             }
@@ -432,54 +476,6 @@ impl Planner {
         Ok(outcome)
     }
 
-    /// Learns what the record shows about its source's epoch, so that its token can be built.
-    async fn meet<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Result<(), Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
-            Meeting::Known => {}
-            Meeting::Fact(_) if self.follows => {}
-            Meeting::Fact(entry) => builder.ledger(entry),
-            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
-            Meeting::Ask(question) => match lookup.epoch(question).await? {
-                Ok(row) => ledger.add(row),
-                Err(why) => return Ok(Err(why)),
-            },
-        }
-        Ok(Ok(()))
-    }
-
-    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
-    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
-        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
-            return Ok(());
-        }
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
-        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
-            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
-            let what = format!(
-                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
-                record.at,
-                record.offset,
-                token.hex(),
-                record.at.topic
-            );
-            return Err(match self.config.on_regression {
-                OnRegression::Halt => Rejection::table("epoch_regression", what),
-                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
-            });
-        }
-        self.streamed = Some((token, event.source_time_ms));
-        Ok(())
-    }
-
     pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
@@ -488,7 +484,7 @@ impl Planner {
     ) -> Result<Resolved, Refused> {
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != crate::core::event::SourcePosition::None;
+        let has_position = !event.position.is_none();
         let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
         let known: MappingKey =
             (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
@@ -509,7 +505,7 @@ impl Planner {
         mapping: &Mapping,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, value, incarnation } = *reading;
+        let Reading { record, value, incarnation, part, .. } = *reading;
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -520,7 +516,7 @@ impl Planner {
             Err(why) => return Ok(Err(why)),
         };
         let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
-            Ok(token) => token,
+            Ok(token) => token.part(part),
             Err(why) => return Ok(Err(why)),
         };
         let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
@@ -600,6 +596,15 @@ impl Planner {
             Pushed::Rejected(why) => Err(why),
         })
     }
+}
+
+/// The decoder of a topic.
+pub(super) fn decoder<'d>(
+    known: &'d mut HashMap<Arc<str>, TopicDecoder>,
+    config: &Config,
+    topic: &Arc<str>,
+) -> &'d mut TopicDecoder {
+    known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
 }
 
 fn no_order(table: &crate::core::table::TableName) -> Rejection {

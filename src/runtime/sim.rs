@@ -1,6 +1,7 @@
 //! Simulation: random histories through the real decoder, planner, batch and lane against a destination in memory, with random
 //! cuts, failures, crashes, takeovers and replays. A failing run prints its seed.
 
+mod compacted;
 mod history;
 mod store;
 
@@ -45,6 +46,9 @@ struct Seen {
     filled: u64,
     partial_row: u64,
     held_back: u64,
+    /// Source epochs beyond a partition's first, and snapshots that were ranked above a stream.
+    epochs: u64,
+    floors: u64,
 }
 
 fn config() -> Arc<Config> {
@@ -218,6 +222,12 @@ fn done(store: &Store, history: &History, key: &str) -> bool {
 
 /// Applies a history with two processes that fail, crash and take partitions from each other.
 async fn run(history: &History, seed: u64, trouble: i64, seen: &mut Seen) -> Store {
+    run_over(history, history, 0, seed, trouble, seen).await
+}
+
+/// The same over a log that becomes another one (of the same offsets) after some steps.
+async fn run_over(first: &History, then: &History, switch: usize, seed: u64, trouble: i64, seen: &mut Seen) -> Store {
+    let mut history = first;
     let config = config();
     let mut random = Random(seed);
     let mut store = Store::default();
@@ -227,6 +237,9 @@ async fn run(history: &History, seed: u64, trouble: i64, seen: &mut Seen) -> Sto
     let mut processes = [Process::new("one", LIVE, rows, &config), Process::new("two", LIVE, rows, &config)];
     processes[0].claim(&mut store, &partitions);
     for step in 0..100_000 {
+        if step == switch {
+            history = then;
+        }
         if done(&store, history, LIVE) {
             return store;
         }
@@ -337,6 +350,8 @@ fn histories_end_in_the_state_of_their_source() {
         seen.by_tombstone += store.sum.superseded_by_tombstone;
         seen.by_truncate += store.sum.superseded_by_truncate;
         seen.in_batch += store.sum.superseded_in_batch;
+        seen.epochs += store.epochs.iter().filter(|row| row.previous_top.is_some()).count() as u64;
+        seen.floors += store.ledger.len() as u64;
         seen.completed += store.completed;
         seen.filled += store.filled;
         let reasons = |reason| store.quarantine.values().filter(|known| **known == reason).count() as u64;
@@ -364,6 +379,8 @@ fn histories_end_in_the_state_of_their_source() {
             seen.filled,
             seen.partial_row,
             seen.held_back,
+            seen.epochs,
+            seen.floors,
         ];
         assert!(decided.iter().all(|count| *count > 0), "a guard that never decided was not tested: {seen:?}");
     }
@@ -379,7 +396,7 @@ fn the_final_state_does_not_depend_on_cuts() {
             block_on(run(&history, seed.wrapping_mul(31).wrapping_add(way), trouble, &mut Seen::default()))
         });
         let unsure: BTreeSet<_> = ends.iter().flat_map(|store| unsure(&history, store)).collect();
-        let mut ends = ends.each_mut().map(|store| sure(&store.contents, &unsure));
+        let mut ends = ends.each_mut().map(|store| sure(&store.ranked(), &unsure));
         // Numbers of scopes are handed out in the order of their being met, which is the same everywhere here: one source.
         let first = std::mem::take(&mut ends[0]);
         for other in &ends[1..] {

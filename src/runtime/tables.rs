@@ -22,6 +22,7 @@ use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, Tok
 use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
 /// Between two looks for a table that another process may be altering.
@@ -163,13 +164,24 @@ impl Tables {
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
+            self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        self.note(session, met).await?;
         known.insert(name, table);
         Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    /// Takes note of what the topic's keys belong to.
+    async fn note(&self, session: &mut Session, met: Met<'_>) -> Result<(), Failure> {
+        if !self.may_change || met.row.is_none() {
+            return Ok(());
+        }
+        let source = TopicSource { table: met.source.clone(), by_source: !met.position.is_none() };
+        bookkeep::add_topic(session, met.topic, &source).await
     }
 
     fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
@@ -369,16 +381,14 @@ fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) 
     if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
         return Ok(OrderPolicy::Columns(Vec::new()));
     }
-    if *met.position != SourcePosition::None {
-        return Ok(OrderPolicy::Source);
-    }
+    let SourcePosition::None(why) = met.position else { return Ok(OrderPolicy::Source) };
     if rule.offset_order {
         return Ok(OrderPolicy::Offset);
     }
     Err(Refused::Table(Rejection::table(
         "no_order",
         format!(
-            "the events of {} (topic {}) carry no position of their source, so `final-state` has no order token; name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
+            "the events of {} (topic {}) carry no position of their source that orders them, so `final-state` has no order token: {why}; or name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
             met.source, met.topic
         ),
     )))

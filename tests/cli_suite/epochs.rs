@@ -48,7 +48,7 @@ pub(super) fn an_epoch_is_opened_for_a_restored_source(dialect: Dialect, through
     assert!(planned.stdout.contains("nothing was changed"), "{}", planned.stdout);
     assert_eq!(program.run(&["epoch", "list", "--json"]).ok().json(), json!([]));
     let opened = program.run(&[&open[..], &["--yes", "--json"]].concat()).ok().json();
-    assert_eq!((number(&opened[0], "epoch"), number(&opened[0], "from_offset")), (2, restored), "{opened}");
+    assert_eq!((number(&opened[0], "epoch"), number(&opened[0], "from_offset")), (2000, restored), "{opened}");
     eventually("the rest is applied", || (next_offset(&program) == end).then_some(()));
     running.signal("TERM");
     let summary = running.wait(crate::support::LIMIT).ok().json();

@@ -131,6 +131,7 @@ impl Checker<'_> {
         TopicRule {
             topic,
             source_table: raw.source_table.value().cloned(),
+            format: raw.format.value().copied(),
             into: raw.into.given().and_then(|given| self.into(given, &path(number, "into"), dialect)),
             key,
             order_by,
@@ -152,6 +153,7 @@ impl Checker<'_> {
 
     fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {
         let why = "has no meaning with skip = true: nothing of the topic is applied";
+        self.refuse_key(&raw.format, &path(number, "format"), why);
         self.refuse_key(&raw.into, &path(number, "into"), why);
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);

@@ -254,9 +254,12 @@ fn every_captured_record_is_understood() {
             behind_head += u32::from(same_behind_its_head(&mut heads, decoder, &record.topic, key, value));
             match decoder.decode(&record.topic, key, value) {
                 Ok(Decoded::Change(event)) => {
-                    assert_ne!(event.position, SourcePosition::None, "{}", file.display());
+                    // A bare LSN, which is all that these have, is not the order of commits.
+                    let ordered = !file.to_string_lossy().contains("postgresql/flat");
+                    assert_eq!(!event.position.is_none(), ordered, "{}", file.display());
                     changes += 1;
                 }
+                Ok(Decoded::Changes(_)) => panic!("several changes in {}", file.display()),
                 Ok(Decoded::Null) => {}
                 Ok(Decoded::Control(Control::Message)) => panic!("a message in {}", file.display()),
                 Ok(Decoded::Control(_)) => {

@@ -57,6 +57,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         order_by: Vec::new(),
         exclude_columns: Vec::new(),
         skip: false,
+        format: None,
         rule: rule.clone(),
     };
     Config {

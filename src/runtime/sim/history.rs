@@ -39,8 +39,10 @@ impl Random {
 }
 
 /// A log, and what comes of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
+    /// Keys were spread over the partitions anew.
+    pub moved: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
@@ -86,6 +88,8 @@ struct Writer<'r> {
     last: BTreeMap<(&'static str, i64), Option<Values>>,
     partial: BTreeSet<(&'static str, i64)>,
     lsn: u64,
+    /// The source's clock: it stands still inside a statement, and makes a great step between two.
+    clock_ms: u64,
     /// Where the last snapshot was taken.
     snapshot: u64,
     commit: Option<u64>,
@@ -113,6 +117,7 @@ pub fn history(seed: u64) -> History {
         last: BTreeMap::new(),
         partial: BTreeSet::new(),
         lsn: 100,
+        clock_ms: 0,
         snapshot: 0,
         commit: None,
         primary: 0,
@@ -138,10 +143,9 @@ pub fn history(seed: u64) -> History {
             writer.recreate();
         }
     }
-    let (feed, last, partial) = (writer.feed, writer.last, writer.partial);
-    let mut history = lay_out(&mut random, feed, last);
-    history.partial = partial.into_iter().map(|(table, id)| (table.to_owned(), id)).collect();
-    history
+    let (feed, last, partial, moved) = (writer.feed, writer.last, writer.partial, writer.moved > 0);
+    let partial = partial.into_iter().map(|(table, id)| (table.to_owned(), id)).collect();
+    History { moved, partial, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {
@@ -176,6 +180,7 @@ impl Writer<'_> {
     }
 
     fn advance(&mut self) -> u64 {
+        self.clock_ms += 30_000;
         self.lsn += 1 + self.random.below(9) as u64;
         self.lsn
     }
@@ -345,6 +350,7 @@ impl Writer<'_> {
     }
 
     fn source(&self, table: &str, lsn: u64, snapshot: &str) -> String {
+        let clock = self.clock_ms;
         match self.kind {
             Kind::Postgres => {
                 let commit = match self.commit {
@@ -352,7 +358,7 @@ impl Writer<'_> {
                     None => "null".to_owned(),
                 };
                 format!(
-                    r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
+                    r#"{{"connector":"postgresql","name":"s","ts_ms":{clock},"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
                 )
             }
             Kind::MariaDb | Kind::MySql => {
@@ -363,7 +369,7 @@ impl Writer<'_> {
                 };
                 let gtid = if snapshot == "false" { gtid } else { "null".to_owned() };
                 format!(
-                    r#"{{"connector":"{connector}","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
+                    r#"{{"connector":"{connector}","name":"s","ts_ms":{clock},"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
                 )
             }
         }

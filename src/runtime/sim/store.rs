@@ -1,7 +1,7 @@
 //! A destination in memory. It applies plans by the rules that the real ones follow, each in one transaction, and is asked for
 //! claims as they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
 use crate::runtime::tables::{Met, Refused, Resolved};
-use crate::sink::bookkeep::{LiveRow, PartialKey};
+use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
 
 use super::history::{BAD, Random};
 
@@ -63,6 +63,7 @@ pub struct Store {
     pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
+    sources: HashMap<String, TopicSource>,
     scopes: HashMap<String, u16>,
     tables: HashMap<String, Arc<Table>>,
 }
@@ -84,6 +85,34 @@ impl Store {
             }
         };
         partitions.iter().map(raise).collect()
+    }
+
+    /// The contents, with the ordinals of source epochs replaced by their rank in their topic: who meets a marker first is a matter of
+    /// timing and gives its ordinal, but not its place among the others.
+    pub fn ranked(&self) -> Contents {
+        let rank = |table: &str, token: &mut Vec<u8>| {
+            let ordinals: BTreeSet<u32> = self
+                .epochs
+                .iter()
+                .filter(|row| row.at.topic.rsplit('.').next() == Some(table))
+                .map(|row| row.ordinal)
+                .collect();
+            let own = u32::from_be_bytes(token[3..7].try_into().unwrap_or_default());
+            let rank = ordinals.range(..=own).count() as u32;
+            token[3..7].copy_from_slice(&rank.to_be_bytes());
+        };
+        let mut contents = self.contents.clone();
+        contents.rows.iter_mut().for_each(|((table, _), (token, _))| rank(table, token));
+        for ((table, _), open) in &mut contents.open {
+            for token in open.iter_mut().filter_map(|(_, token)| token.as_mut()) {
+                let mut bytes = token.as_bytes().to_vec();
+                rank(table, &mut bytes);
+                *token = Token::from_bytes(&bytes).expect("a token");
+            }
+        }
+        contents.tombstones.iter_mut().for_each(|((table, _), token)| rank(table, token));
+        contents.truncates.iter_mut().for_each(|(table, token)| rank(table, token));
+        contents
     }
 
     pub fn owned(&self, key: &str, owner: &str) -> Vec<TopicPartition> {
@@ -306,6 +335,9 @@ impl Lookup for Answers<'_> {
         if met.op == crate::core::event::Op::Truncate {
             return Ok(Resolved::Whole(Some(table)));
         }
+        let by_source = !met.position.is_none();
+        let source = TopicSource { table: met.source.clone(), by_source };
+        self.store.sources.insert(met.topic.to_owned(), source);
         let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
         mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
     }
@@ -342,6 +374,11 @@ impl Lookup for Answers<'_> {
         // An answer that gets lost after it was written.
         self.trouble()?;
         Ok(answer)
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        self.trouble()?;
+        Ok(self.store.sources.get(topic).cloned().into_iter().collect())
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {
