@@ -18,12 +18,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::guard::{Guard, stands};
 use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping, PartialRow};
 use super::merge::{self, Piece};
 use super::plan::{
-    Advance, Cell, Delete, KnownNulls, LedgerEntry, Mark, Orphan, Partial, Plan, QuarantinedRecord, TablePlan, Upsert,
-    UpsertGroup,
+    Advance, Cell, Delete, KnownNulls, LedgerEntry, Mark, Orphan, Partial, Plan, QuarantinedRecord, SnapshotEnd,
+    TablePlan, Upsert, UpsertGroup,
 };
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Row, Table};
@@ -185,6 +186,12 @@ impl BatchBuilder {
     pub fn holds(&self, table: &Table, key: &[u8]) -> bool {
         let build = self.tables.get(&(table.name().clone(), table.id));
         build.is_some_and(|build| build.entries.contains_key(key) || build.orphans.contains_key(key))
+    }
+
+    /// The token of a key's newest change in the batch so far, and whether it is a delete.
+    pub fn held(&self, table: &Table, key: &[u8]) -> Option<(Token, bool)> {
+        let entry = self.tables.get(&(table.name().clone(), table.id))?.entries.get(key)?;
+        Some((entry.token, matches!(entry.effect, Effect::Delete(_))))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -369,6 +376,11 @@ impl BatchBuilder {
         self.plan.ledger.push(entry);
     }
 
+    /// A snapshot that ended.
+    pub fn snapshot_ended(&mut self, end: SnapshotEnd) {
+        self.plan.snapshots.push(end);
+    }
+
     /// A quarantined record that this batch settles.
     pub fn settles(&mut self, id: i64) {
         self.plan.settled.push(id);
@@ -429,7 +441,7 @@ impl Entry {
         {
             return None;
         }
-        let older = self.whole.as_ref().is_some_and(|known| known.token >= new.token);
+        let older = self.whole.as_ref().is_some_and(|known| known.token >= new.token) && stands(Guard::Collapse);
         let mut lost = u64::from(self.whole.is_some());
         let newest = self.partial.as_ref().and_then(PartialEntry::newest);
         if !older && newest.is_some_and(|newest| *newest >= new.token) {

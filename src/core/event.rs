@@ -294,6 +294,8 @@ pub struct RawEvent<'a> {
     pub source: String,
     /// Position in the source.
     pub position: SourcePosition,
+    /// The last row of its table in a snapshot.
+    pub ends_snapshot: bool,
     /// Source time in milliseconds since 1970.
     pub source_time_ms: Option<i64>,
     /// The record's key.

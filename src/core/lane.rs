@@ -343,7 +343,7 @@ impl Lane {
             }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let own = ["incomparable_token", "partial_row", "held_back"];
+                    let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
                     let code = match own.into_iter().find(|code| failure.code == *code) {
                         Some(own) => own,
                         None if failure.is_unique_violation() => "unique_violation",

@@ -61,6 +61,7 @@
 
 use super::epoch::FIRST_EPOCH;
 use super::event::{Place, SourcePosition};
+use super::guard::{Guard, stands};
 use super::ledger::Ledger;
 use super::record::TopicPartition;
 use super::token::{Layout, Phase, Token, TokenWriter};
@@ -110,7 +111,8 @@ pub fn token(
     let kafka = |writer: TokenWriter| writer.kafka(at.partition, offset);
     let token = match position {
         SourcePosition::Postgres { commit, lsn, phase } => {
-            let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
+            let floor = if stands(Guard::SnapshotFloor) { ledger.floor(offset) } else { 0 };
+            let commit = commit.unwrap_or(0).max(*lsn).max(floor);
             begin(Layout::Postgres).number(commit).phase(*phase).number(*lsn)
         }
         SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {
@@ -159,6 +161,16 @@ pub fn token(
         SourcePosition::None(_) => return None,
     };
     Some(token.finish())
+}
+
+/// The token of a finished initial snapshot as a whole, if its end can be told from the row that says so: below all its rows, above
+/// everything that its source had committed before. Only PostgreSQL's has one position for all rows; in MySQL and
+/// MariaDB a row's position is its partition's own.
+pub fn snapshot_token(scope: u16, position: &SourcePosition, ledger: &Ledger, offset: i64) -> Option<(Token, u64)> {
+    let SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } = position else { return None };
+    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
+    let commit = (*lsn).max(ledger.floor(offset));
+    Some((writer.number(commit).phase(Phase::Snapshot).number(0).finish(), *lsn))
 }
 
 /// Bytes of the order values in a token of `order_by` columns.

@@ -16,6 +16,11 @@ pub struct Reason {
 
 const REASONS: &[Reason] = &[
     Reason {
+        code: "below_floor",
+        meaning: "a row that is not there, from an event not newer than the tombstones that were collected: it may have been deleted since",
+        remedy: "ask the source: an incremental snapshot signal brings a row that lives; drop the record of one that does not",
+    },
+    Reason {
         code: "cut",
         meaning: "the record can only be applied behind others",
         remedy: "replay the partition from its offset",

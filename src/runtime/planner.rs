@@ -3,6 +3,7 @@
 mod epochs;
 mod log;
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
+use crate::core::collect::{below, below_floor};
 use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
 use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
@@ -20,19 +22,19 @@ use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::merge;
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan, SnapshotEnd};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::Table;
+use crate::core::table::{DeleteMode, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
 use log::LogTable;
 
-use super::lookup::{Live, Lookup, Scopes};
+use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -92,6 +94,8 @@ pub struct Planner {
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
     /// Topics with rows of several tables.
     pub(super) mixed: HashSet<Arc<str>>,
+    /// Bounds of the tables of the plan that is being made.
+    bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -121,6 +125,7 @@ impl Planner {
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
             mixed: HashSet::new(),
+            bounds: HashMap::new(),
             checkpoint_owner,
             repair,
             follows,
@@ -152,6 +157,7 @@ impl Planner {
                 nulls.forget_from(entry.offset);
             }
         }
+        self.tables.forget_bounds();
     }
 
     /// Plans a segment. A failure is one of the database; nothing was written.
@@ -170,6 +176,7 @@ impl Planner {
         segment: &Segment,
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
+        self.bounds.clear();
         let mut refused = Refusals::new();
         loop {
             let (builder, used, halts) = self.draft(lane, segment, &refused, lookup).await?;
@@ -262,6 +269,7 @@ impl Planner {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
+        self.bounds.clear();
         if record.value.is_none() {
             return Ok(Err(orphan_null("what lies behind it was applied since")));
         }
@@ -425,7 +433,7 @@ impl Planner {
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
+        let record = reading.record;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -435,7 +443,7 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Log(..) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(..) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
@@ -448,7 +456,8 @@ impl Planner {
                 builder.filtered(record, event.op);
                 Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
+            Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
             Resolved::Log(..) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
@@ -493,7 +502,10 @@ impl Planner {
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let resolved = lookup.resolve(met).await?;
-        self.mappings.insert(known, resolved.clone());
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
         Ok(resolved)
     }
 
@@ -524,16 +536,81 @@ impl Planner {
             builder.outlived(record, &mapping.table, event.op);
             return Ok(Ok(Step::Next));
         }
+        if let Effect::Upsert(row) = &change.effect
+            && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
+        {
+            return Ok(Err(below_floor(mapping.table.name())));
+        }
         if mapping.order == OrderPolicy::Source
             && let Err(why) = self.watch(record, event, token)
         {
             return Ok(Err(why));
         }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
-            Pushed::Taken => Ok(Step::Next),
+            Pushed::Taken => {
+                self.note_snapshot(builder, reading, event, mapping, scope);
+                Ok(Step::Next)
+            }
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),
         })
+    }
+
+    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
+    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
+    /// a collection in between makes.
+    async fn below_floor<L: Lookup>(
+        &mut self,
+        builder: &BatchBuilder,
+        mapping: &Mapping,
+        key: &[u8],
+        row: &[Value],
+        token: Token,
+        lookup: &mut L,
+    ) -> Result<bool, Failure> {
+        let table = &mapping.table;
+        let bounds = match self.bounds.entry(table.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
+        };
+        if !below(&bounds.floors, &token) {
+            return Ok(false);
+        }
+        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
+        match builder.held(table, key) {
+            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
+            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
+            None if loses(bounds.truncate) => Ok(false),
+            None => {
+                let key = mapping.key_of(row);
+                let stored = lookup.stored_token(table, &key).await?;
+                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
+            }
+        }
+    }
+
+    /// Takes note of the last row of a snapshot.
+    fn note_snapshot(
+        &self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        scope: u16,
+    ) {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger =
+            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
+        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
+        if let Some((token, position)) = token {
+            builder.snapshot_ended(SnapshotEnd {
+                table: mapping.table.name().clone(),
+                topic: Arc::clone(&record.at.topic),
+                incarnation: Arc::clone(incarnation),
+                token,
+                position,
+            });
+        }
     }
 
     async fn token_of<L: Lookup>(
@@ -569,16 +646,12 @@ impl Planner {
     async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        table: Option<Arc<Table>>,
+        table: Result<&Arc<Table>, &Missing>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Some(table) = table else {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        };
+        let Reading { record, incarnation, .. } = *reading;
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -590,7 +663,19 @@ impl Planner {
         if let Err(why) = self.watch(record, event, token) {
             return Ok(Err(why));
         }
-        Ok(match builder.truncate(record, &table, token) {
+        let table = match table {
+            Ok(table) => table,
+            Err(missing) => {
+                if missing.delete == DeleteMode::Ignore {
+                    builder.filtered(record, Op::Truncate);
+                } else {
+                    lookup.truncate_missing(missing, token).await?;
+                    builder.control(record);
+                }
+                return Ok(Ok(Step::Next));
+            }
+        };
+        Ok(match builder.truncate(record, table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),

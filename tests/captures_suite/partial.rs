@@ -19,17 +19,21 @@ const PLACEHOLDERS: [&str; 3] = [
 ];
 
 fn stage(form: Form, dialect: Dialect) -> Stage {
-    let mut stage = Stage::new("postgresql", form, dialect, &SCENARIOS);
-    let text = stage.records.iter().filter_map(|record| record.payload.as_deref()).collect::<String>();
+    let stage = Stage::new("postgresql", form, dialect, &SCENARIOS);
+    let text = stage.records().iter().filter_map(|record| record.payload.as_deref()).collect::<String>();
     assert!(text.contains(PLACEHOLDERS[0]) && text.contains(PLACEHOLDERS[1]), "no placeholders to be seen");
-    stage.expect_without("documents", &MOVED);
     stage
 }
 
 /// Invariant 6 and A10: what becomes of the records, and that nothing of a placeholder is left in the tables.
 #[track_caller]
 fn assert_right(stage: &Stage, records: &[Captured]) -> Contents {
-    stage.assert_expected();
+    let different = stage.differences();
+    let moved = |line: &String| {
+        let row = line.strip_prefix("toast_default_identity\tinventory.documents\tmissing\t").unwrap_or_default();
+        MOVED.iter().any(|id| row.starts_with(&format!("{id} | ")))
+    };
+    assert!(different.len() == MOVED.len() && different.iter().all(moved), "{different:#?}");
     let quarantine = stage.database.bookkeeping("quarantine");
     let aside = stage.database.texts(&format!("select topic, partition_id, record_offset, reason from {quarantine}"));
     assert!(aside.len() >= MOVED.len(), "the moved keys were not put aside: {aside:?}");
@@ -57,8 +61,8 @@ pub(super) fn placeholders_are_completed(dialect: Dialect) {
         let mut first: Option<Contents> = None;
         for rows in [1000, 1, 2, 7] {
             let stage = stage(form, dialect);
-            stage.program(From::Files, &stage.records).catch_up(&["--set", &format!("batch.rows={rows}")]);
-            let contents = assert_right(&stage, &stage.records);
+            stage.program(From::Files, stage.records()).catch_up(&["--set", &format!("batch.rows={rows}")]);
+            let contents = assert_right(&stage, stage.records());
             match &first {
                 None => first = Some(contents),
                 Some(first) => assert_same(&format!("{form:?}, batches of 1000 and of {rows}"), first, &contents),
@@ -71,7 +75,7 @@ pub(super) fn a_worse_delivery(dialect: Dialect) {
     let mut random = Random::new(seed());
     for form in [Form::Schemas, Form::Plain] {
         let stage = stage(form, dialect);
-        let records = captures::shuffled(&stage.records, random.next());
+        let records = captures::shuffled(stage.records(), random.next());
         let rows = format!("batch.rows={}", 1 + random.below(7));
         println!("{form:?}: {rows}");
         stage.program(From::Files, &records).catch_up(&["--set", &rows]);

@@ -8,3 +8,4 @@ mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod tombstones;

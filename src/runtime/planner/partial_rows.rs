@@ -47,6 +47,8 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         single_writer: false,
         offset_order: false,
         unavailable: Arc::default(),
+        tombstones: Default::default(),
+        resnapshot: Default::default(),
     };
     // Without its schema: that would be a database of its own in MySQL.
     let topic = TopicRule {

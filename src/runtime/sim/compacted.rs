@@ -76,7 +76,8 @@ fn null_values_without_deletes_end_in_the_state_of_their_source() {
         let compacted = compact(&history, &mut random);
         for (number, (first, then)) in [(&history, &compacted), (&dropped, &dropped)].into_iter().enumerate() {
             let switch = random.below(40) as usize;
-            let mut store = block_on(run_over(first, then, switch, seed ^ 0x51, 20, &mut Seen::default()));
+            let mut store =
+                block_on(run_over(Store::default(), first, then, switch, seed ^ 0x51, 20, &mut Seen::default()));
             let rows: BTreeMap<(String, i64), Values> =
                 store.contents.rows.iter().map(|(key, (_, value))| (key.clone(), *value)).collect();
             assert_eq!(rows, history.truth, "the tables hold what the source has ({number})");

@@ -1,5 +1,6 @@
 //! Tests against a real server, named by `LASTWORD_TEST_POSTGRES`.
 
+mod collecting;
 mod convergence;
 mod describing;
 mod failing;

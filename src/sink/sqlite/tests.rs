@@ -131,7 +131,7 @@ impl Bench {
             }
         }
         lines.sort();
-        let truncate = bookkeep::truncate_token(&mut self.session, self.table.name()).await.expect("token");
+        let truncate = bookkeep::limits(&mut self.session, self.table.name()).await.expect("limits").truncate;
         format!("{}\n{truncate:?}", lines.join("\n"))
     }
 

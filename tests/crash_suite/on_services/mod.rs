@@ -1,5 +1,6 @@
 //! The tests. All of them need the services of `tests/services`.
 
+mod collection;
 mod gaps;
 mod group;
 mod nulls;
