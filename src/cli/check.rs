@@ -228,7 +228,7 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             }
         }
         Ok(Resolved::Whole(_) | Resolved::Missing(_)) => finding.why = "a TRUNCATE".to_owned(),
-        Ok(Resolved::Log(_)) => finding.why = "asked for by name".to_owned(),
+        Ok(Resolved::Log(..)) => finding.why = "asked for by name".to_owned(),
         Err(Refused::Table(why)) if why.reason == "would_create" => {
             finding.verdict = "would be created";
             finding.why = why.detail;

@@ -149,7 +149,7 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
 fn write_rule(page: &mut Page, rule: &TableRule) {
     let is_change_log = rule.contract == crate::core::table::Contract::ChangeLog;
     page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
-    page.plain("single_writer", rule.single_writer);
+    page.plain("single_writer", rule.single_writer).text("unavailable_value", rule.unavailable.written());
     // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
     if is_change_log {
         return;

@@ -305,6 +305,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -345,6 +347,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.

@@ -388,11 +388,11 @@ impl Lane {
             }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let code = match failure.code.as_str() {
-                        "incomparable_token" => "incomparable_token",
-                        "below_floor" => "below_floor",
-                        _ if failure.is_unique_violation() => "unique_violation",
-                        _ => "refused_by_destination",
+                    let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
+                    let code = match own.into_iter().find(|code| failure.code == *code) {
+                        Some(own) => own,
+                        None if failure.is_unique_violation() => "unique_violation",
+                        None => "refused_by_destination",
                     };
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again

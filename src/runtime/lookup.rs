@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
+use crate::core::merge::Base;
 use crate::core::table::{Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::{LiveRow, TopicSource};
+use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Missing, Refused, Resolved, Tables};
@@ -53,6 +54,13 @@ pub trait Lookup: Send {
 
     /// The truncate token and the floors of a table, perhaps as they were a moment ago.
     fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
+
+    /// What is stored for keys that partial rows are completed from, with the table's truncate token.
+    fn bases(
+        &mut self,
+        table: &Arc<Table>,
+        keys: &[PartialKey],
+    ) -> impl Future<Output = Result<(Option<Token>, Vec<Base>), Failure>> + Send;
 
     /// A row of a source epoch for a partition, found or made, under the destination's lock.
     fn epoch(
@@ -114,6 +122,11 @@ impl Lookup for Live<'_> {
 
     async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
         self.tables.bounds(self.session, table).await
+    }
+
+    async fn bases(&mut self, table: &Arc<Table>, keys: &[PartialKey]) -> Result<(Option<Token>, Vec<Base>), Failure> {
+        let truncate = bookkeep::limits(self.session, table.name()).await?.truncate;
+        Ok((truncate, bookkeep::bases(self.session, table, keys).await?))
     }
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {

@@ -1,33 +1,36 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
 mod epochs;
+mod log;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
-use crate::core::batch::{BatchBuilder, Pushed, order_values};
+use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
 use crate::core::collect::{below, below_floor};
-use crate::core::decode::{TopicDecoder, row_json};
+use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
+use crate::core::merge;
 use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Plan, SnapshotEnd, Upsert};
+use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan, SnapshotEnd};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, DeleteMode, Table, TableName};
+use crate::core::table::{DeleteMode, Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
+
+use log::LogTable;
 
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
@@ -45,8 +48,13 @@ pub struct Planned {
     /// Records at the head of the segment that are settled by it; the rest goes back into the queue.
     pub used: usize,
     /// Partitions that stop, with the offset at which they do and why. Their records from there on are not in the plan.
-    pub halts: Vec<(TopicPartition, i64, Rejection)>,
+    pub halts: Vec<Halt>,
 }
+
+/// A partition that stops, the offset at which it does, and why.
+type Halt = (TopicPartition, i64, Rejection);
+/// Records that cannot be applied, and why.
+type Refusals = HashMap<(TopicPartition, i64), Rejection>;
 
 /// What a pushed record asks for.
 pub(super) enum Step {
@@ -159,6 +167,9 @@ impl Planner {
     }
 
     /// [`Self::plan`] with given answers to what a plan asks of the destination.
+    ///
+    /// A draft whose partial rows cannot all be completed is thrown away, and the segment is planned again with those records put
+    /// aside: so a record that is put aside leaves no trace in the rest of the plan.
     pub(super) async fn plan_with<L: Lookup>(
         &mut self,
         lane: &Lane,
@@ -166,6 +177,35 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
         self.bounds.clear();
+        let mut refused = Refusals::new();
+        loop {
+            let (builder, used, halts) = self.draft(lane, segment, &refused, lookup).await?;
+            let more = match incomplete(&builder, lookup).await {
+                Ok(more) => more,
+                Err(failure) => {
+                    self.forget(&builder.finish());
+                    return Err(failure);
+                }
+            };
+            if more.is_empty() {
+                let mut plan = builder.finish();
+                for advance in &mut plan.advances {
+                    advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
+                }
+                return Ok(Planned { plan, used, halts });
+            }
+            self.forget(&builder.finish());
+            refused.extend(more);
+        }
+    }
+
+    async fn draft<L: Lookup>(
+        &mut self,
+        lane: &Lane,
+        segment: &Segment,
+        refused: &Refusals,
+        lookup: &mut L,
+    ) -> Result<(BatchBuilder, usize, Vec<Halt>), Failure> {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -176,24 +216,21 @@ impl Planner {
             }
             self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
-        let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
+        let mut halts: Vec<Halt> = Vec::new();
         let mut used = segment.records.len();
         for (index, record) in segment.records.iter().enumerate() {
             if halts.iter().any(|(at, _, _)| *at == record.at) {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
-            if let Some(why) = lane.verdict(record) {
-                match self.config.on_bad_record {
-                    OnBadRecord::Quarantine => builder.quarantine(record, &owned.incarnation, None, None, why.clone()),
-                    OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
-                }
-                continue;
-            }
             if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
                 self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
-            let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
+            let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
+                Some(why) => self.put_aside(&mut builder, record, &owned.incarnation, why.clone(), lookup).await,
+                None => self.record(&mut builder, record, &owned.incarnation, lookup).await,
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(failure) => {
                     self.forget(&builder.finish());
@@ -216,11 +253,7 @@ impl Planner {
                 }
             }
         }
-        let mut plan = builder.finish();
-        for advance in &mut plan.advances {
-            advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
-        }
-        Ok(Planned { plan, used, halts })
+        Ok((builder, used, halts))
     }
 
     /// Plans one quarantined record again, without moving a checkpoint.
@@ -244,6 +277,9 @@ impl Planner {
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
+                if let Some(why) = incomplete(&builder, &mut lookup).await?.into_values().next() {
+                    return Ok(Err(why));
+                }
                 let mut plan = builder.finish();
                 plan.advances.clear();
                 Ok(Ok(plan))
@@ -263,12 +299,63 @@ impl Planner {
     ) -> Result<Step, Failure> {
         match self.decide(builder, record, incarnation, lookup).await? {
             Ok(step) => Ok(step),
-            Err(why) if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop => Ok(Step::Halt(why)),
-            Err(why) => {
-                builder.quarantine(record, incarnation, None, None, why);
-                Ok(Step::Next)
-            }
+            Err(why) => self.put_aside(builder, record, incarnation, why, lookup).await,
         }
+    }
+
+    /// Quarantines a record, or stops its partition, as configured.
+    async fn put_aside<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        why: Rejection,
+        lookup: &mut L,
+    ) -> Result<Step, Failure> {
+        if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop {
+            return Ok(Step::Halt(why));
+        }
+        let mark = self.mark(builder, record, incarnation, lookup).await?;
+        builder.quarantine(record, incarnation, mark, why);
+        Ok(Step::Next)
+    }
+
+    /// Table, key and token of a record that is put aside, as far as it can be read. What it shows of its partition is noted all
+    /// the same: the tokens of later records rest on it.
+    async fn mark<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        lookup: &mut L,
+    ) -> Result<Option<Mark>, Failure> {
+        let Some(value) = record.value.as_ref().map(Payload::whole) else { return Ok(None) };
+        let topic = Arc::clone(&record.at.topic);
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
+        let Ok(Decoded::Change(event)) = decoder.decode(&topic, record.key.as_deref(), Some(&value)) else {
+            return Ok(None);
+        };
+        let mapping = match self.resolve(&topic, &event, lookup).await {
+            Ok(Resolved::Rows(mapping)) => mapping,
+            Ok(_) | Err(Refused::Table(_)) => return Ok(None),
+            Err(Refused::Database(failure)) => return Err(failure),
+        };
+        let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
+        if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
+            return Ok(None);
+        }
+        let empty = Bytes::new();
+        let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
+        let table = mapping.table.name().to_string();
+        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
+        if matches!(mapping.order, OrderPolicy::Columns(_)) {
+            return Ok(None);
+        }
+        let scope = lookup.scope(scope).await?;
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
+        let token = token(&mapping.order, scope, &event.position, ledger, &record.at, record.offset);
+        Ok(token.map(|token| Mark { table, key, token }))
     }
 
     async fn decide<L: Lookup>(
@@ -356,11 +443,11 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(..) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
-            && !matches!(resolved, Resolved::Log(_))
+            && !matches!(resolved, Resolved::Log(..))
         {
             return Ok(Err(why.clone()));
         }
@@ -371,12 +458,15 @@ impl Planner {
             }
             Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
             Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
-            Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
+            Resolved::Log(..) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
             )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
-            Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
+            Resolved::Log(table, unavailable) => {
+                let log = LogTable { table: &table, unavailable: &unavailable, has_epoch: met.is_ok() };
+                self.log(builder, reading, &event, log, lookup).await?
+            }
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
                     self.met(&record.at.topic, Arc::clone(&mapping));
@@ -541,15 +631,10 @@ impl Planner {
         if let OrderPolicy::Columns(columns) = &mapping.order {
             return match &change.effect {
                 Effect::Upsert(values) => Ok(column_token(scope, &order_values(values, columns), at, offset)
-                    .ok_or_else(|| {
-                        Rejection::new(
-                            "order_by",
-                            format!(
-                                "an `order_by` column of {} is NULL, or of a type that has no order here",
-                                mapping.table.name()
-                            ),
-                        )
-                    })),
+                    .ok_or_else(|| no_order(mapping.table.name()))),
+                Effect::Partial(row) => Ok(partial_order(mapping, columns, row)
+                    .and_then(|values| column_token(scope, &values, at, offset))
+                    .ok_or_else(|| no_order(mapping.table.name()))),
                 Effect::Delete(key) => {
                     let stored = lookup.stored_token(&mapping.table, key).await?;
                     Ok(Ok(delete_token(scope, stored.as_ref(), columns.len(), at, offset)))
@@ -605,30 +690,6 @@ impl Planner {
             Pushed::Rejected(why) => Err(why),
         })
     }
-
-    async fn log<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        table: &Arc<Table>,
-        has_epoch: bool,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let policy = OrderPolicy::Source;
-        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset).filter(|_| has_epoch);
-        let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
-        let values =
-            columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();
-        let row = Upsert { token: token.unwrap_or_else(no_token), values };
-        builder.log(record, table, columns, row, event.op, event.source_time_ms);
-        Ok(Ok(Step::Next))
-    }
 }
 
 /// Refuses a second source for a table whose rows carry tokens of another one: not a record here and there, the whole table.
@@ -660,56 +721,45 @@ pub(super) fn decoder<'d>(
     known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
 }
 
-/// A change log does not compare tokens; a row without one still needs a value of the type.
-fn no_token() -> Token {
-    crate::core::token::TokenWriter::new(0, 0).finish()
+fn no_order(table: &crate::core::table::TableName) -> Rejection {
+    let what = format!("an `order_by` column of {table} is NULL, or of a type that has no order here");
+    Rejection::new("order_by", what)
 }
 
-/// Columns of a change log that are filled: those of the fixed set, in the order of the table.
-fn log_columns(table: &Table) -> Arc<[usize]> {
-    let known = |name: &str| LOG_COLUMNS.contains(&name);
-    table.shape.columns.iter().enumerate().filter(|(_, column)| known(&column.name)).map(|(at, _)| at).collect()
-}
-
-/// The fixed columns of a change log.
-const LOG_COLUMNS: [&str; 11] = [
-    "topic",
-    "incarnation",
-    "partition_id",
-    "record_offset",
-    "op",
-    "token",
-    "source_time_ms",
-    "record_time_ms",
-    "key_json",
-    "before_json",
-    "after_json",
-];
-
-fn log_value(
-    column: &crate::core::table::Column,
-    record: &Record,
-    incarnation: &Arc<str>,
-    event: &RawEvent<'_>,
-    token: Option<Token>,
-) -> Value {
-    let json = |row: &Option<RawRow<'_>>| match row {
-        None => Value::Null,
-        Some(row) if column.kind == ColumnType::Json => Value::Json(ByteString::from(row_json(row))),
-        Some(row) => Value::text(row_json(row)),
+/// Values of the order columns of a partial row, which must carry them.
+fn partial_order<'v>(
+    mapping: &Mapping,
+    columns: &[usize],
+    row: &'v crate::core::mapping::PartialRow,
+) -> Option<Vec<&'v Value>> {
+    let value = |at: &usize| {
+        let column = mapping.columns.get(*at)?;
+        let key = mapping.table.key.iter().position(|known| known == column).and_then(|place| row.key.get(place));
+        key.or_else(|| row.cells.iter().find(|(known, _)| known == column).map(|(_, value)| value))
     };
-    match column.name.as_str() {
-        "topic" => Value::from(&*record.at.topic),
-        "incarnation" => Value::from(&**incarnation),
-        "partition_id" => Value::from(record.at.partition),
-        "record_offset" => Value::from(record.offset),
-        "op" => Value::from(&*event.op_text),
-        "token" => token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
-        "source_time_ms" => event.source_time_ms.into(),
-        "record_time_ms" => record.timestamp_ms.into(),
-        "key_json" => json(&event.key),
-        "before_json" => json(&event.before),
-        "after_json" => json(&event.after),
-        _ => Value::Null,
-    }
+    columns.iter().map(value).collect()
 }
+
+/// The partial rows of a draft that cannot be completed from what is stored, by their records.
+async fn incomplete<L: Lookup>(builder: &BatchBuilder, lookup: &mut L) -> Result<Refusals, Failure> {
+    let mut refused = Refusals::new();
+    for (table, truncate, pending) in builder.partials() {
+        let keys: Vec<_> = pending.iter().map(|pending| (pending.key_bytes.to_vec(), pending.key.to_vec())).collect();
+        let (stored, bases) = lookup.bases(table, &keys).await?;
+        // The batch's own TRUNCATE comes first; one that cannot be compared is refused where it is applied.
+        let truncate = stored.max(truncate);
+        for (PendingPartial { full, pieces, .. }, base) in pending.into_iter().zip(bases) {
+            let alone: Vec<_> = pieces.iter().map(|(_, _, piece)| piece).collect();
+            let verdicts = merge::refusals(base, truncate, full, &alone);
+            for ((at, offset, _), why) in pieces.iter().zip(verdicts) {
+                let Some(why) = why else { continue };
+                let why = Rejection::new(why.reason(), why.detail(&table.name().to_string()));
+                refused.insert((at.clone(), *offset), why);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+#[cfg(test)]
+mod partial_rows;

@@ -6,6 +6,7 @@ mod inside;
 mod lists;
 mod matrix;
 mod on_services;
+mod partial;
 mod stage;
 mod transactions;
 mod verdicts;

@@ -111,7 +111,7 @@ fn what_is_no_change_event_is_refused_without_its_content() {
 fn fit(json: &str, wire: WireType, column: ColumnType, rules: PlainRules) -> Result<Value, Misfit> {
     let owner = Bytes::from(json.to_owned());
     let cell: &RawValue = serde_json::from_slice(&owner).expect("json");
-    fit_cell(cell, &wire, &column, rules, &owner)
+    fit_cell(cell, &wire, &column, &CellRules { plain: rules, ..CellRules::default() }, &owner)
 }
 
 fn typed(json: &str, wire: WireType, column: ColumnType) -> Result<Value, Misfit> {

@@ -67,7 +67,8 @@ fn null_values_without_deletes_end_in_the_state_of_their_source() {
     let (mut deleted, mut runs) = (0, 0);
     seeds(400, |seed| {
         let history = history(seed);
-        if !history.calm {
+        // Nor is there a cure for an update that lacks values where compaction took the events that had them.
+        if !history.calm || !history.partial.is_empty() {
             return;
         }
         let mut random = Random(seed ^ 0xC0);
@@ -77,7 +78,7 @@ fn null_values_without_deletes_end_in_the_state_of_their_source() {
             let switch = random.below(40) as usize;
             let mut store =
                 block_on(run_over(Store::default(), first, then, switch, seed ^ 0x51, 20, &mut Seen::default()));
-            let rows: BTreeMap<(String, i64), i64> =
+            let rows: BTreeMap<(String, i64), Values> =
                 store.contents.rows.iter().map(|(key, (_, value))| (key.clone(), *value)).collect();
             assert_eq!(rows, history.truth, "the tables hold what the source has ({number})");
             // A null of a topic of which nothing was ever read tells nothing yet.

@@ -22,7 +22,8 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    let order = vec![&*sql::EPOCHS_002, &*sql::TOPICS_002, &*sql::COLLECTION_002, &*sql::TRANSACTIONS_002];
+    let order =
+        vec![&*sql::EPOCHS_002, &*sql::TOPICS_002, &*sql::COLLECTION_002, &*sql::TRANSACTIONS_002, &*sql::PARTIAL_002];
     [vec![&*sql::STORE_001], order]
 }
 

@@ -20,13 +20,14 @@ mod epochs;
 mod ledger;
 mod migrate;
 mod orphans;
+mod partial;
 mod quarantine;
 mod replay;
 mod sql;
 mod sweep;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod topics;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
@@ -40,6 +41,7 @@ pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use orphans::delete_orphans;
+pub use partial::{Key as PartialKey, any_open, bases, key_digest, lock_rows};
 pub use quarantine::{
     QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
     quarantine_list,

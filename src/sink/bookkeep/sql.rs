@@ -118,6 +118,7 @@ statements! {
     EPOCHS_002 = "002_epochs" each;
     TOPICS_002 = "002_topics" each;
     TRANSACTIONS_002 = "002_transactions" each;
+    PARTIAL_002 = "002_partial" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -188,6 +189,10 @@ statements! {
     QUARANTINE_LIST = "quarantine_list" shared;
     QUARANTINE_GET = "quarantine_get" shared;
     QUARANTINE_SETTLE = "quarantine_settle" shared;
+    MARK_ADD = "mark_add" but_mysql;
+    MARK_ANY = "mark_any" shared;
+    MARK_OF_KEY = "mark_of_key" shared;
+    OPEN_ANY = "open_any" shared;
     REPLAY_LAST = "replay_last" shared;
     REPLAY_ADD = "replay_add" shared;
     REPLAY_SET = "replay_set" shared;

@@ -289,7 +289,7 @@ pub async fn stored_tokens<S: Statements>(
             let mut cells = Cells::new(row);
             let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
             let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
-            *slot = greater(table, token_cell(&mut cells)?, token_cell(&mut cells)?)?;
+            *slot = greater(table, cells.token_or_null()?, cells.token_or_null()?)?;
         }
     }
     Ok(tokens)
@@ -333,7 +333,7 @@ pub async fn live_row<S: Statements>(
     let mut cells = Cells::new(row);
     cells.int()?;
     if table.token_storage == TokenStorage::Column {
-        return Ok(Some(LiveRow { token: token_cell(&mut cells)? }));
+        return Ok(Some(LiveRow { token: cells.token_or_null()? }));
     }
     // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
     let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
@@ -346,7 +346,7 @@ pub async fn live_row<S: Statements>(
         return Ok(None);
     }
     let mut cells = Cells::new(row.into_iter().skip(1).collect());
-    Ok(Some(LiveRow { token: token_cell(&mut cells)?.filter(|_| !is_dead) }))
+    Ok(Some(LiveRow { token: cells.token_or_null()?.filter(|_| !is_dead) }))
 }
 
 /// Whether a key has a row, be it marked as deleted.
