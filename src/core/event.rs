@@ -242,6 +242,16 @@ impl SourcePosition {
                 Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
+            // Streams in the order of their commits, so that a lower one is noticed. Their snapshots are not told apart.
+            Self::SqlServer { commit: [high @ .., _, _], phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::from_be_bytes(*high) }
+            }
+            Self::Oracle { commit, phase: Phase::Stream, .. } | Self::Informix { commit, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: *commit }
+            }
+            Self::Db2 { commit, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::try_from(*commit).unwrap_or(u64::MAX) }
+            }
             _ => Place::Unknown,
         }
     }
