@@ -1,1 +1,1 @@
-select truncate_token from lastword.table_state where table_name = ? for update
+select truncate_token, floor_version from lastword.table_state where table_name = ? for update

@@ -1,2 +1,2 @@
 -- The transaction holds the database's one write lock already.
-select truncate_token from lastword.table_state where table_name = ?
+select truncate_token, floor_version from lastword.table_state where table_name = ?

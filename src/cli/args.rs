@@ -135,6 +135,18 @@ A replay changes nothing but rows that are missing; --repair also rewrites rows 
         #[command(subcommand)]
         command: QuarantineCommand,
     },
+    /// Tombstones of deleted keys: how many, what keeps them, collect what is due
+    Tombstones {
+        /// What to do.
+        #[command(subcommand)]
+        command: TombstonesCommand,
+    },
+    /// Rows that a finished snapshot of their source did not contain: show how many, remove them
+    Sweep {
+        /// What to do.
+        #[command(subcommand)]
+        command: SweepCommand,
+    },
     /// Source epochs: which life of the source's positions each partition is in
     Epoch {
         /// What to do.
@@ -347,6 +359,65 @@ pub struct QuarantineSelection {
     pub note: Option<String>,
 }
 
+/// Commands of `tombstones`.
+#[derive(Debug, Subcommand)]
+pub enum TombstonesCommand {
+    /// Show tombstones, generations and floors of every table, and what keeps them from being collected
+    Status {
+        /// Only of this table
+        #[arg(long)]
+        table: Option<String>,
+    },
+    /// Close a generation and collect what is due, of tables whose `tombstones` say collect = true
+    #[command(after_help = "\
+Tombstones go when they are older than `retain`, no record that was there when their generation was closed can be read
+any more, and every pipeline and running replay has passed those records. `status` says what is missing.")]
+    Collect {
+        /// Only of this table
+        #[arg(long)]
+        table: Option<String>,
+        /// Only say how many are due
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Lower the floor of an empty table, so that it can be filled again from the beginning; audited
+    Reset {
+        /// The table
+        #[arg(long)]
+        table: String,
+        /// Why, for the audit
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+}
+
+/// Commands of `sweep`.
+#[derive(Debug, Subcommand)]
+pub enum SweepCommand {
+    /// Show finished snapshots, how many rows they did not contain, and what a sweep waits for
+    Status {
+        /// Only of this table
+        #[arg(long)]
+        table: Option<String>,
+        /// Also the keys of such rows (at most 100)
+        #[arg(long)]
+        show_keys: bool,
+    },
+    /// Remove the rows of a table that its last snapshot did not contain; audited
+    #[command(after_help = "Exit code 4 says that it waits for something; `sweep status` says for what.")]
+    Run {
+        /// The table
+        #[arg(long)]
+        table: String,
+        /// Only say how many rows would go
+        #[arg(long)]
+        dry_run: bool,
+        /// With --dry-run: also their keys (at most 100)
+        #[arg(long, requires = "dry_run")]
+        show_keys: bool,
+    },
+}
+
 /// Commands of `token`.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
@@ -441,6 +512,11 @@ mod tests {
             "quarantine show 4",
             "quarantine retry 4 5",
             "quarantine drop --all --topic t",
+            "tombstones status",
+            "tombstones collect --dry-run --table t",
+            "tombstones reset --table t --note why",
+            "sweep status --show-keys",
+            "sweep run --table t --dry-run --show-keys",
             "token decode 0x0100",
             "audit --limit 5",
             "demo --dir x --keep",
@@ -467,6 +543,9 @@ mod tests {
             "quarantine retry",
             "quarantine retry 1 --all",
             "quarantine drop 1 --topic t",
+            "tombstones reset",
+            "sweep run",
+            "sweep run --table t --show-keys",
             "token decode 0x1",
             "token decode zz",
             "token decode aüb",

@@ -178,8 +178,11 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
         Ok(Resolved::Rows(mapping)) => {
             finding.order = order_text(&mapping.order, met.position);
             finding.why = format!("key {}", key_text(&mapping.table));
+            if let (OrderPolicy::Offset, SourcePosition::None(why)) = (&mapping.order, met.position) {
+                finding.why.push_str(&format!("; no order by the source: {why}"));
+            }
         }
-        Ok(Resolved::Whole(_)) => finding.why = "a TRUNCATE".to_owned(),
+        Ok(Resolved::Whole(_) | Resolved::Missing(_)) => finding.why = "a TRUNCATE".to_owned(),
         Ok(Resolved::Log(_)) => finding.why = "asked for by name".to_owned(),
         Err(Refused::Table(why)) if why.reason == "would_create" => {
             finding.verdict = "would be created";
@@ -202,7 +205,6 @@ fn key_text(table: &crate::core::table::Table) -> String {
 fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
     match (order, position) {
         (OrderPolicy::Columns(_), _) => "by columns".to_owned(),
-        (OrderPolicy::Offset, SourcePosition::None(why)) => format!("in partition order (Kafka offset): {why}"),
         (OrderPolicy::Offset, _) => "in partition order (Kafka offset)".to_owned(),
         (OrderPolicy::Source, position) => position.kind().to_owned(),
     }

@@ -14,7 +14,9 @@ mod quarantine;
 mod replay;
 mod run;
 mod status;
+mod sweep;
 mod token;
+mod tombstones;
 
 use clap::Parser;
 
@@ -68,6 +70,8 @@ async fn command(cli: Cli, output: Output) -> Result<Exit, CommandError> {
         Command::Replay(args) => replay::replay(&context, &args).await,
         Command::Offsets { command } => offsets::offsets(&context, &command).await,
         Command::Quarantine { command } => quarantine::quarantine(&context, &command).await,
+        Command::Tombstones { command } => tombstones::tombstones(&context, &command).await,
+        Command::Sweep { command } => sweep::sweep(&context, &command).await,
         Command::Epoch { command } => epoch::epoch(&context, &command).await,
         Command::Token { command } => token::token(&context, &command).await,
         Command::Audit(args) => audit::audit(&context, &args).await,

@@ -147,6 +147,35 @@ pub struct TableRule {
     pub single_writer: bool,
     /// Allows the Kafka offset as token where events carry no position of the source.
     pub offset_order: bool,
+    /// What becomes of tombstones that nothing needs any more.
+    pub tombstones: TombstoneRule,
+    /// What becomes of rows that a finished snapshot did not contain.
+    pub resnapshot: Resnapshot,
+}
+
+/// What becomes of tombstones that nothing needs any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TombstoneRule {
+    /// They are collected.
+    pub collect: bool,
+    /// Not before they are so old.
+    pub retain: Duration,
+}
+
+impl Default for TombstoneRule {
+    fn default() -> Self {
+        Self { collect: false, retain: Duration::from_secs(7 * 86_400) }
+    }
+}
+
+/// What becomes of rows that are older than a finished snapshot of their source and that it did not contain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Resnapshot {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are removed, as a delete removes them.
+    Sweep,
 }
 
 /// A rule for the topics that it names.

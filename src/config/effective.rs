@@ -5,8 +5,8 @@ use std::fmt::Write;
 use crate::core::table::{DeleteMode, TokenStorage};
 
 use super::checked::{
-    Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, SourceConfig, Start,
-    TableRule, TopicMatch, TopicRule,
+    Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SourceConfig,
+    Start, TableRule, TopicMatch, TopicRule,
 };
 use super::secret::{HIDDEN, redact_url};
 use super::units::{format_duration, format_size};
@@ -166,6 +166,15 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
         },
     );
     page.plain("offset_order", rule.offset_order);
+    let (retain, collect) = (format_duration(rule.tombstones.retain), rule.tombstones.collect);
+    page.plain("tombstones", format_args!("{{ retain = {}, collect = {collect} }}", quoted(&retain)));
+    page.text(
+        "resnapshot",
+        match rule.resnapshot {
+            Resnapshot::Keep => "keep",
+            Resnapshot::Sweep => "sweep",
+        },
+    );
 }
 
 /// TOML as it grows.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Start};
+use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -66,6 +66,7 @@ words!(PlainTime {
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
 });
+words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
 words!(Form {
     "debezium" => Form::Debezium,
@@ -264,6 +265,16 @@ section! {
 }
 
 section! {
+    /// `tombstones = { … }`
+    RawTombstones {
+        /// How old they become at least.
+        retain: Duration,
+        /// Whether they are collected at all.
+        collect: bool,
+    }
+}
+
+section! {
     /// `[defaults]`
     RawDefaults {
         /// Wanted contract.
@@ -280,6 +291,10 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// Collection of tombstones.
+        tombstones: RawTombstones,
+        /// What becomes of rows that a snapshot did not contain.
+        resnapshot: Resnapshot,
     }
 }
 
@@ -316,6 +331,10 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// Collection of tombstones.
+        tombstones: RawTombstones,
+        /// What becomes of rows that a snapshot did not contain.
+        resnapshot: Resnapshot,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 /// Units of durations, greatest first, with their length in microseconds.
-const DURATIONS: [(&str, u64); 5] =
-    [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
+const DURATIONS: [(&str, u64); 6] =
+    [("d", 86_400_000_000), ("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
 
 /// Units of sizes, greatest first, with their length in bytes.
 const SIZES: [(&str, u64); 7] = [
@@ -17,11 +17,11 @@ const SIZES: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
-/// Reads a duration: `10ms`, `5s`, `2m`, `1h`, `500us`. The error says what is expected.
+/// Reads a duration: `10ms`, `5s`, `2m`, `1h`, `7d`, `500us`. The error says what is expected.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     parse(text, &DURATIONS)
         .map(Duration::from_micros)
-        .ok_or_else(|| "expected a whole number with a unit (us, ms, s, m, h), as in \"10ms\" or \"5s\"".to_owned())
+        .ok_or_else(|| "expected a whole number with a unit (us, ms, s, m, h, d), as in \"10ms\" or \"5s\"".to_owned())
 }
 
 /// Reads a size in bytes: `8MiB`, `512KiB`, `1000000B`, `8MB`. Units are not case sensitive. The error says what is
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn durations_and_sizes_come_back_as_written() {
-        for text in ["10ms", "5s", "90s", "2m", "1h", "1500us", "0s"] {
+        for text in ["10ms", "5s", "90s", "2m", "1h", "7d", "1500us", "0s"] {
             let read = parse_duration(text).expect(text);
             assert_eq!(format_duration(read), text);
         }

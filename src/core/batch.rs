@@ -10,10 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::guard::{Guard, stands};
 use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping};
 use super::plan::{
-    Advance, Delete, KnownNulls, LedgerEntry, Orphan, Plan, QuarantinedRecord, TablePlan, Upsert, UpsertGroup,
+    Advance, Delete, KnownNulls, LedgerEntry, Orphan, Plan, QuarantinedRecord, SnapshotEnd, TablePlan, Upsert,
+    UpsertGroup,
 };
 use super::record::{Payload, Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Table};
@@ -111,6 +113,12 @@ impl BatchBuilder {
         build.is_some_and(|build| build.entries.contains_key(key) || build.orphans.contains_key(key))
     }
 
+    /// The token of a key's newest change in the batch so far, and whether it is a delete.
+    pub fn held(&self, table: &Table, key: &[u8]) -> Option<(Token, bool)> {
+        let entry = self.tables.get(&(table.name().clone(), table.id))?.entries.get(key)?;
+        Some((entry.token, matches!(entry.effect, Effect::Delete(_))))
+    }
+
     /// Takes a change in. `record` is its record; the partition must be known.
     pub fn change(
         &mut self,
@@ -154,7 +162,7 @@ impl BatchBuilder {
             }
             Some(known) => {
                 build.collapsed += 1;
-                if token > known.token {
+                if token > known.token || !stands(Guard::Collapse) {
                     *known = entry;
                 }
             }
@@ -292,6 +300,11 @@ impl BatchBuilder {
     /// A fact that the batch's tokens rest on.
     pub fn ledger(&mut self, entry: LedgerEntry) {
         self.plan.ledger.push(entry);
+    }
+
+    /// A snapshot that ended.
+    pub fn snapshot_ended(&mut self, end: SnapshotEnd) {
+        self.plan.snapshots.push(end);
     }
 
     /// A quarantined record that this batch settles.

@@ -129,7 +129,7 @@ pub(super) fn snapshot_marker(number: u64) -> String {
 }
 
 /// Where a snapshot's marker says that it was taken.
-pub(super) fn snapshot_number(marker: &str) -> Option<u64> {
+pub fn snapshot_number(marker: &str) -> Option<u64> {
     marker.strip_prefix("snapshot ")?.parse().ok()
 }
 

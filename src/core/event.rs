@@ -243,11 +243,16 @@ impl SourcePosition {
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
             // Streams in the order of their commits, so that a lower one is noticed. Their snapshots are not told apart.
-            Self::SqlServer { commit: [high @ .., _, _], phase: Phase::Stream, .. } => {
-                Place::Numbered { marker: "", number: u64::from_be_bytes(*high) }
+            Self::SqlServer { commit: [a, b, c, d, e, f, g, h, ..], phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) }
             }
-            Self::Oracle { commit, phase: Phase::Stream, .. } | Self::Informix { commit, phase: Phase::Stream, .. } => {
-                Place::Numbered { marker: "", number: *commit }
+            Self::Oracle { commit: number, phase: Phase::Stream, .. }
+            | Self::Informix { commit: number, phase: Phase::Stream, .. }
+            | Self::Spanner { nanos: number, phase: Phase::Stream, .. }
+            | Self::Hlc { nanos: number, phase: Phase::Stream, .. }
+            | Self::Tso(number) => Place::Numbered { marker: "", number: *number },
+            Self::Mongo { seconds, ord, phase: Phase::Stream } => {
+                Place::Numbered { marker: "", number: u64::from(*seconds) << 32 | u64::from(*ord) }
             }
             Self::Db2 { commit, phase: Phase::Stream, .. } => {
                 Place::Numbered { marker: "", number: u64::try_from(*commit).unwrap_or(u64::MAX) }
@@ -304,6 +309,8 @@ pub struct RawEvent<'a> {
     pub source: String,
     /// Position in the source.
     pub position: SourcePosition,
+    /// The last row of its table in a snapshot.
+    pub ends_snapshot: bool,
     /// Source time in milliseconds since 1970.
     pub source_time_ms: Option<i64>,
     /// The record's key.

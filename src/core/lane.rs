@@ -345,6 +345,7 @@ impl Lane {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
                     let code = match failure.code.as_str() {
                         "incomparable_token" => "incomparable_token",
+                        "below_floor" => "below_floor",
                         _ if failure.is_unique_violation() => "unique_violation",
                         _ => "refused_by_destination",
                     };

@@ -146,6 +146,11 @@ impl Mapping {
         columns.map(value).collect()
     }
 
+    /// Values of the business key of a row.
+    pub fn key_of(&self, row: &[Value]) -> Vec<Value> {
+        self.key_in_columns.iter().filter_map(|at| row.get(*at).cloned()).collect()
+    }
+
     /// Canonical bytes of a business key; see [`Change::key`].
     pub fn key_bytes(&self, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
         let mut bytes = Vec::with_capacity(16 * values.len());

@@ -4,12 +4,14 @@
 pub mod backoff;
 pub mod batch;
 pub mod calendar;
+pub mod collect;
 pub mod decimal;
 pub mod decode;
 pub mod dialect;
 pub mod epoch;
 pub mod event;
 pub mod failure;
+pub mod guard;
 pub mod lane;
 pub mod ledger;
 pub mod mapping;

@@ -6,7 +6,7 @@
 //! | source | position of the commit | position inside | scope | equal positions of a key |
 //! |---|---|---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) (8) | `sequence[1]` (8) | connector | none seen |
-//! | MariaDB | number of the GTID, without one binlog file and `pos` (4 each) (8) | `pos` (8), `row` (8) | connector | none |
+//! | MariaDB | number of the GTID (8), without one binlog file (4) and `pos` (4) | `pos` (8), `row` (8) | connector | none |
 //! | MySQL | the same | `pos` (8), 0 (8), of the stream Kafka | connector | Kafka |
 //! | both, snapshot row without GTID | greatest number of the partition's stream, 0 where there was none (8) | number of the binlog file (8), `pos` (8) | connector | – |
 //! | SQL Server | `commit_lsn` (10) | `change_lsn` (10), `event_serial_no` (4), Kafka | connector and database | Kafka |
@@ -18,7 +18,7 @@
 //! | Spanner | commit time, ns (8) | `sequence` (8), `mod_number` (4), Kafka | connector | Kafka |
 //! | CockroachDB: connector, changefeed | hybrid clock: ns (8), logical (4) | Kafka | connector, topic of the feed | Kafka |
 //! | TiCDC | `commitTs` (8) | Kafka | topic | Kafka |
-//! | Maxwell | number of the GTID, else of the binlog file (8) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
+//! | Maxwell | number of the GTID (8), else binlog file (4) and `pos` (4) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
 //! | Canal | number of the GTID (8) | 0 (8), 0 (8), Kafka | topic | Kafka |
 //! | GoldenGate | `pos` of the trail (16) | Kafka | topic (one trail) | Kafka |
 //! | record form | the LSN (8) | Kafka | topic | Kafka |
@@ -61,6 +61,7 @@
 
 use super::epoch::FIRST_EPOCH;
 use super::event::{Place, SourcePosition};
+use super::guard::{Guard, stands};
 use super::ledger::Ledger;
 use super::record::TopicPartition;
 use super::token::{Layout, Phase, Token, TokenWriter};
@@ -110,7 +111,8 @@ pub fn token(
     let kafka = |writer: TokenWriter| writer.kafka(at.partition, offset);
     let token = match position {
         SourcePosition::Postgres { commit, lsn, phase } => {
-            let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
+            let floor = if stands(Guard::SnapshotFloor) { ledger.floor(offset) } else { 0 };
+            let commit = commit.unwrap_or(0).max(*lsn).max(floor);
             begin(Layout::Postgres).number(commit).phase(*phase).number(*lsn)
         }
         SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {
@@ -159,6 +161,16 @@ pub fn token(
         SourcePosition::None(_) => return None,
     };
     Some(token.finish())
+}
+
+/// The token of a finished initial snapshot as a whole, if its end can be told from the row that says so: below all its rows, above
+/// everything that its source had committed before. Only PostgreSQL's has one position for all rows; in MySQL and
+/// MariaDB a row's position is its partition's own.
+pub fn snapshot_token(scope: u16, position: &SourcePosition, ledger: &Ledger, offset: i64) -> Option<(Token, u64)> {
+    let SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } = position else { return None };
+    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
+    let commit = (*lsn).max(ledger.floor(offset));
+    Some((writer.number(commit).phase(Phase::Snapshot).number(0).finish(), *lsn))
 }
 
 /// Bytes of the order values in a token of `order_by` columns.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::ledger::Top;
 use super::record::{Headers, TopicPartition};
-use super::table::{Row, Table};
+use super::table::{Row, Table, TableName};
 use super::token::Token;
 use super::value::Value;
 use super::verdict::Verdict;
@@ -31,6 +31,8 @@ pub struct Plan {
     pub quarantine: Vec<QuarantinedRecord>,
     /// Rows of the ledger that the batch's tokens rest on.
     pub ledger: Vec<LedgerEntry>,
+    /// Snapshots that ended in this batch.
+    pub snapshots: Vec<SnapshotEnd>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
     /// Of a replay: if there are more when it ends, it must be made again.
@@ -121,9 +123,8 @@ pub struct TablePlan {
 }
 
 impl TablePlan {
-    /// A plan that changes nothing, to begin with in tests.
-    #[cfg(test)]
-    pub(crate) fn new(table: Arc<Table>) -> Self {
+    /// A plan that changes nothing, to begin with.
+    pub fn new(table: Arc<Table>) -> Self {
         Self {
             table,
             upserts: Vec::new(),
@@ -222,6 +223,21 @@ pub struct LedgerEntry {
     pub kind: &'static str,
     /// The fact.
     pub value: u64,
+}
+
+/// The initial snapshot of a table was read to its last row (of one partition; others may still hold rows of it).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotEnd {
+    /// The destination table.
+    pub table: TableName,
+    /// The topic that holds it.
+    pub topic: Arc<str>,
+    /// Incarnation of the topic.
+    pub incarnation: Arc<str>,
+    /// The token of the snapshot as a whole: what is older, and was not in it, is gone at the source.
+    pub token: Token,
+    /// Its position in the source, as the ledger knows it.
+    pub position: u64,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.

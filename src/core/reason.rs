@@ -16,6 +16,11 @@ pub struct Reason {
 
 const REASONS: &[Reason] = &[
     Reason {
+        code: "below_floor",
+        meaning: "a row that is not there, from an event not newer than the tombstones that were collected: it may have been deleted since",
+        remedy: "ask the source: an incremental snapshot signal brings a row that lives; drop the record of one that does not",
+    },
+    Reason {
         code: "cut",
         meaning: "the record can only be applied behind others",
         remedy: "replay the partition from its offset",
@@ -57,7 +62,7 @@ const REASONS: &[Reason] = &[
     },
     Reason {
         code: "orphan_null",
-        meaning: "a null value whose delete event is gone (compacted away), for a key that may have a row from elsewhere",
+        meaning: "a null value whose delete event is gone, for a row that no event wrote, or of a topic whose keys do not tell the table",
         remedy: "compare the key with the source; an incremental snapshot signal brings a row that lives, a row that is gone there can be deleted by hand",
     },
     Reason {

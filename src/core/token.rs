@@ -69,6 +69,11 @@ impl Token {
         self.as_bytes()[..PREFIX_BYTES] == other.as_bytes()[..PREFIX_BYTES]
     }
 
+    /// Number of its scope.
+    pub fn scope(&self) -> u16 {
+        u16::from_be_bytes([self.bytes[1], self.bytes[2]])
+    }
+
     /// The greatest token of its length below it: its bytes as a big-endian number, less one. `None` if that would be another
     /// format or scope.
     pub fn just_below(&self) -> Option<Self> {

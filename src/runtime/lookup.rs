@@ -8,14 +8,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::table::Table;
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::LiveRow;
+use crate::sink::bookkeep::{LiveRow, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
+
+/// What holds for all keys of a table.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    /// The truncate token.
+    pub truncate: Option<Token>,
+    /// The floors, see [`crate::core::collect`].
+    pub floors: Vec<Token>,
+}
 
 /// See the module.
 pub trait Lookup: Send {
@@ -25,6 +34,10 @@ pub trait Lookup: Send {
     /// The number of a scope of tokens.
     fn scope(&mut self, description: String) -> impl Future<Output = Result<u16, Failure>> + Send;
 
+    /// Keeps the token of a TRUNCATE of a table that is not there (yet). Fails, to be asked again, if it appeared meanwhile.
+    fn truncate_missing(&mut self, missing: &Missing, token: Token)
+    -> impl Future<Output = Result<(), Failure>> + Send;
+
     /// The token of a key's row or tombstone.
     fn stored_token(
         &mut self,
@@ -32,11 +45,20 @@ pub trait Lookup: Send {
         key: &[Value],
     ) -> impl Future<Output = Result<Option<Token>, Failure>> + Send;
 
+    /// Whether a key has a row, be it marked as deleted.
+    fn has_row(&mut self, table: &Table, key: &[Value]) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// The truncate token and the floors of a table, perhaps as they were a moment ago.
+    fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
+
     /// A row of a source epoch for a partition, found or made, under the destination's lock.
     fn epoch(
         &mut self,
         question: EpochQuestion,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
+
+    /// The source tables whose rows came through a topic.
+    fn sources(&mut self, topic: &str) -> impl Future<Output = Result<Vec<TopicSource>, Failure>> + Send;
 
     /// The live row of a key, if it has one.
     fn live_row(
@@ -62,13 +84,37 @@ impl Lookup for Live<'_> {
         self.scopes.id(description).await
     }
 
+    /// At once and not with the batch: a truncate token only ever grows, and its record is read again if the batch is lost.
+    async fn truncate_missing(&mut self, missing: &Missing, token: Token) -> Result<(), Failure> {
+        let Missing { name, delete, token_storage } = missing;
+        bookkeep::truncate_missing(self.session, name, *delete, *token_storage, token).await?;
+        // Who makes the table from now on sees the token; who made it before may have filled it without.
+        if self.session.describe(name).await?.is_some() {
+            let what = format!("table {name} was made while a TRUNCATE of it was read");
+            return Err(Failure::new(Class::Transient, "table_appeared", what));
+        }
+        Ok(())
+    }
+
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
     }
 
+    async fn has_row(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        bookkeep::has_row(self.session, table, key).await
+    }
+
+    async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
+        self.tables.bounds(self.session, table).await
+    }
+
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
         bookkeep::epoch(self.session, &question).await
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        bookkeep::topic_sources(self.session, topic).await
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

@@ -2,8 +2,11 @@
 //!
 //! [`supervisor`] joins a source with lanes; [`lane`] is the shell of a lane around its state machine in
 //! [`crate::core::lane`]; [`planner`] turns records into plans and asks [`lookup`]; [`tables`] knows the destination's tables; [`progress`] says what
-//! has been done; [`replay`] reads a range again beside the live lanes; [`retry`] applies quarantined records again.
+//! has been done; [`replay`] reads a range again beside the live lanes; [`retry`] applies quarantined records again; [`collect`] and
+//! [`sweep`] remove what nothing needs any more, by what [`feeding`] finds.
 
+pub mod collect;
+pub mod feeding;
 pub mod lane;
 pub mod lookup;
 mod nulls;
@@ -15,4 +18,6 @@ pub mod retry;
 mod sim;
 pub mod status;
 pub mod supervisor;
+pub mod sweep;
 pub mod tables;
+mod upkeep;

@@ -2,7 +2,8 @@
 
 mod epochs;
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
+use crate::core::collect::{below, below_floor};
 use crate::core::decode::{TopicDecoder, row_json};
 use crate::core::epoch::EpochRow;
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
@@ -19,17 +21,17 @@ use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Plan, Upsert};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Plan, SnapshotEnd, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, Table};
+use crate::core::table::{ColumnType, DeleteMode, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
-use super::lookup::{Live, Lookup, Scopes};
+use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -82,6 +84,10 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Topics with rows of several tables.
+    pub(super) mixed: HashSet<Arc<str>>,
+    /// Bounds of the tables of the plan that is being made.
+    bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -110,6 +116,8 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            mixed: HashSet::new(),
+            bounds: HashMap::new(),
             checkpoint_owner,
             repair,
             follows,
@@ -141,6 +149,7 @@ impl Planner {
                 nulls.forget_from(entry.offset);
             }
         }
+        self.tables.forget_bounds();
     }
 
     /// Plans a segment. A failure is one of the database; nothing was written.
@@ -156,6 +165,7 @@ impl Planner {
         segment: &Segment,
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
+        self.bounds.clear();
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -226,6 +236,7 @@ impl Planner {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
+        self.bounds.clear();
         if record.value.is_none() {
             return Ok(Err(orphan_null("what lies behind it was applied since")));
         }
@@ -335,7 +346,7 @@ impl Planner {
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
+        let record = reading.record;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -345,7 +356,7 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(_) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
@@ -358,7 +369,8 @@ impl Planner {
                 builder.filtered(record, event.op);
                 Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
+            Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
             Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
@@ -367,7 +379,7 @@ impl Planner {
             Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
-                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                    self.met(&record.at.topic, Arc::clone(&mapping));
                 }
                 self.row(builder, reading, &event, &mapping, lookup).await?
             }
@@ -400,7 +412,10 @@ impl Planner {
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let resolved = lookup.resolve(met).await?;
-        self.mappings.insert(known, resolved.clone());
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
         Ok(resolved)
     }
 
@@ -431,16 +446,81 @@ impl Planner {
             builder.outlived(record, &mapping.table, event.op);
             return Ok(Ok(Step::Next));
         }
+        if let Effect::Upsert(row) = &change.effect
+            && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
+        {
+            return Ok(Err(below_floor(mapping.table.name())));
+        }
         if mapping.order == OrderPolicy::Source
             && let Err(why) = self.watch(record, event, token)
         {
             return Ok(Err(why));
         }
         Ok(match builder.change(record, mapping, change, token, event.source_time_ms) {
-            Pushed::Taken => Ok(Step::Next),
+            Pushed::Taken => {
+                self.note_snapshot(builder, reading, event, mapping, scope);
+                Ok(Step::Next)
+            }
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),
         })
+    }
+
+    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
+    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
+    /// a collection in between makes.
+    async fn below_floor<L: Lookup>(
+        &mut self,
+        builder: &BatchBuilder,
+        mapping: &Mapping,
+        key: &[u8],
+        row: &[Value],
+        token: Token,
+        lookup: &mut L,
+    ) -> Result<bool, Failure> {
+        let table = &mapping.table;
+        let bounds = match self.bounds.entry(table.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
+        };
+        if !below(&bounds.floors, &token) {
+            return Ok(false);
+        }
+        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
+        match builder.held(table, key) {
+            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
+            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
+            None if loses(bounds.truncate) => Ok(false),
+            None => {
+                let key = mapping.key_of(row);
+                let stored = lookup.stored_token(table, &key).await?;
+                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
+            }
+        }
+    }
+
+    /// Takes note of the last row of a snapshot.
+    fn note_snapshot(
+        &self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        scope: u16,
+    ) {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger =
+            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
+        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
+        if let Some((token, position)) = token {
+            builder.snapshot_ended(SnapshotEnd {
+                table: mapping.table.name().clone(),
+                topic: Arc::clone(&record.at.topic),
+                incarnation: Arc::clone(incarnation),
+                token,
+                position,
+            });
+        }
     }
 
     async fn token_of<L: Lookup>(
@@ -481,16 +561,12 @@ impl Planner {
     async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        table: Option<Arc<Table>>,
+        table: Result<&Arc<Table>, &Missing>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Some(table) = table else {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        };
+        let Reading { record, incarnation, .. } = *reading;
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -502,7 +578,19 @@ impl Planner {
         if let Err(why) = self.watch(record, event, token) {
             return Ok(Err(why));
         }
-        Ok(match builder.truncate(record, &table, token) {
+        let table = match table {
+            Ok(table) => table,
+            Err(missing) => {
+                if missing.delete == DeleteMode::Ignore {
+                    builder.filtered(record, Op::Truncate);
+                } else {
+                    lookup.truncate_missing(missing, token).await?;
+                    builder.control(record);
+                }
+                return Ok(Ok(Step::Next));
+            }
+        };
+        Ok(match builder.truncate(record, table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),

@@ -66,6 +66,7 @@ pub async fn ranges(
         });
     }
     found.sort_by_key(|range| range.partition);
+    check_floors(pipeline, session, &found).await?;
     Ok(found)
 }
 
@@ -131,6 +132,9 @@ pub async fn run(
         let stored = stored.iter().find(|stored| stored.at == at).map(|stored| stored.next_offset);
         (at, stored.unwrap_or(range.from))
     };
+    let rest: Vec<ReplayRange> =
+        entry.ranges.iter().map(|range| ReplayRange { from: next_of(range).1, ..range.clone() }).collect();
+    check_floors(pipeline, session, &rest).await?;
     let mut reads = Vec::new();
     let mut first = HashMap::new();
     for range in &entry.ranges {
@@ -153,6 +157,35 @@ pub async fn run(
     add_progress(&mut counts, &progress);
     bookkeep::replay_update(session, entry.id, state, counts).await?;
     ended
+}
+
+/// Refuses a range that begins before the ends of a collected generation: what it would bring is below the floor, and its rows
+/// would be put aside one by one.
+async fn check_floors(pipeline: &Pipeline, session: &mut Session, ranges: &[ReplayRange]) -> Result<(), Failure> {
+    let mut tables = Vec::new();
+    for feed in bookkeep::feeds(session).await? {
+        let reads = feed.pipeline == pipeline.config.pipeline && ranges.iter().any(|range| range.topic == feed.topic);
+        if let Some(table) = feed.table.parse().ok().filter(|_| reads) {
+            tables.push(table);
+        }
+    }
+    for (table, at, incarnation, end) in bookkeep::collected_ends(session, &tables).await? {
+        let below = |range: &&ReplayRange| {
+            *range.topic == *at.topic && range.partition == at.partition && range.incarnation == incarnation
+        };
+        if let Some(range) = ranges.iter().filter(below).find(|range| range.from < end && range.from < range.to) {
+            return Err(Failure::operator(
+                "below_floor",
+                format!(
+                    "{at}: tombstones of table {table} were collected up to offset {end}, so a replay from {} could not tell rows that \
+                     were deleted since; replay from {end} on, or fill the table anew: empty it, `lastword tombstones reset \
+                     --table {table}`, then replay",
+                    range.from
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 async fn check_incarnations(pipeline: &Pipeline, entry: &ReplayEntry) -> Result<(), Failure> {

@@ -21,6 +21,7 @@ use super::lookup::Scopes;
 use super::planner::Planner;
 use super::progress::{PartitionState, Progress};
 use super::tables::Tables;
+use super::upkeep;
 
 /// How often the supervisor looks whether everything is caught up.
 const CAUGHT_UP_CHECK: Duration = Duration::from_millis(100);
@@ -53,7 +54,7 @@ pub struct RunOptions {
 }
 
 /// Everything that lanes of a pipeline, of a replay or of a retry are made of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pipeline {
     /// The configuration.
     pub config: Arc<Config>,
@@ -124,8 +125,18 @@ pub async fn run(pipeline: &Pipeline, options: RunOptions) -> Result<Ended, Fail
     let lanes = (0..pipeline.lanes())
         .map(|number| spawn(number, Arc::clone(&shared), pipeline.planner(&checkpoint_owner, false)))
         .collect();
-    let supervisor = Supervisor::new(shared, handle, lanes, admin, options, targets);
-    supervisor.run().await
+    let upkeep = CancellationToken::new();
+    let keeping = tokio::spawn(upkeep::serve(pipeline.clone(), upkeep.clone()));
+    let ended = Supervisor::new(shared, handle, lanes, admin, options, targets).run().await;
+    upkeep.cancel();
+    let _ = keeping.await;
+    // A bounded run has no "now and then".
+    if matches!(ended, Ok(Ended::CaughtUp))
+        && let Err(failure) = upkeep::round(pipeline).await
+    {
+        tracing::warn!(error = %failure, "tombstones were not collected, tables not swept");
+    }
+    ended
 }
 
 /// Reads ranges once under checkpoints of their own (a replay) until all are applied or it is told to stop. `ranges` come with

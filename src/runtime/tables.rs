@@ -3,14 +3,14 @@
 //! Every question about a table is answered here in one place, for `run` (which makes what is missing) and for `check`
 //! (which changes nothing and says what would be made): [`Tables::resolve`].
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::config::checked::{Config, TableRule, TopicRule};
+use crate::config::checked::{Config, Resnapshot, TableRule, TopicRule};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -20,10 +20,16 @@ use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, Statements, bookkeep};
+
+use super::lookup::Bounds;
 
 /// Between two looks for a table that another process may be altering.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// How long a table's bounds are remembered: a plan looks at them for every row, a transaction looks at the stored ones again.
+const BOUNDS_AGE: Duration = Duration::from_secs(1);
 
 /// What the events of a source table lead to.
 #[derive(Clone, Debug)]
@@ -32,10 +38,23 @@ pub enum Resolved {
     Skip,
     /// Rows of a table.
     Rows(Arc<Mapping>),
-    /// The whole table (TRUNCATE), if it is there.
-    Whole(Option<Arc<Table>>),
+    /// The whole table (TRUNCATE).
+    Whole(Arc<Table>),
+    /// TRUNCATE of a table that is not there (yet): its token holds for what comes.
+    Missing(Arc<Missing>),
     /// Entries of a change log.
     Log(Arc<Table>),
+}
+
+/// A table that is not there, as the configuration wants it.
+#[derive(Debug)]
+pub struct Missing {
+    /// Its name.
+    pub name: TableName,
+    /// What deletes do in it.
+    pub delete: DeleteMode,
+    /// Where its tokens will be.
+    pub token_storage: TokenStorage,
 }
 
 /// What an event shows of its table.
@@ -79,18 +98,28 @@ pub struct Tables {
     may_change: bool,
     next_id: AtomicU32,
     state: Mutex<State>,
+    bounds: std::sync::Mutex<HashMap<u32, (Instant, Arc<Bounds>)>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     session: Option<Session>,
     known: HashMap<TableName, Arc<Table>>,
+    /// Topics and source tables whose destination was written down.
+    fed: HashSet<(String, SourceTable, TableName)>,
 }
 
 impl Tables {
     /// Tables of a destination. With `may_change` false nothing is created or altered.
     pub fn new(config: Arc<Config>, sink: Sink, may_change: bool) -> Self {
-        Self { config, sink, may_change, next_id: AtomicU32::new(1), state: Mutex::default() }
+        Self {
+            config,
+            sink,
+            may_change,
+            next_id: AtomicU32::new(1),
+            state: Mutex::default(),
+            bounds: Default::default(),
+        }
     }
 
     /// The rule for a topic and source table, and the table it leads to; `None` if they are left out.
@@ -114,13 +143,61 @@ impl Tables {
         if state.session.is_none() {
             state.session = Some(self.sink.session("tables").await?);
         }
-        let outcome = self.resolve_in(&mut state, topic_rule, rule, name, met).await;
+        let mut outcome = self.resolve_in(&mut state, topic_rule, rule, name, met).await;
+        if let Ok(resolved) = &outcome
+            && let Err(failure) = self.note_feed(&mut state, met, resolved).await
+        {
+            outcome = Err(Refused::Database(failure));
+        }
         if let Err(Refused::Database(failure)) = &outcome
             && failure.connection_lost
         {
             state.session = None;
         }
         outcome
+    }
+
+    /// Writes down which topic feeds which table, before its first event is applied: tombstones are collected by it.
+    async fn note_feed(&self, state: &mut State, met: Met<'_>, resolved: &Resolved) -> Result<(), Failure> {
+        let table = match resolved {
+            Resolved::Rows(mapping) => mapping.table.name(),
+            Resolved::Whole(table) => table.name(),
+            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(_) => return Ok(()),
+        };
+        let feed = (met.topic.to_owned(), met.source.clone(), table.clone());
+        let Some(session) = state.session.as_mut().filter(|_| self.may_change && !state.fed.contains(&feed)) else {
+            return Ok(());
+        };
+        let row = bookkeep::Feed {
+            pipeline: self.config.pipeline.clone(),
+            topic: met.topic.to_owned(),
+            source_schema: met.source.schema.clone(),
+            source_table: met.source.table.clone(),
+            table: table.to_string(),
+        };
+        bookkeep::feed_add(session, &row).await?;
+        state.fed.insert(feed);
+        Ok(())
+    }
+
+    /// The truncate token and the floors of a table, at most a second old.
+    pub(super) async fn bounds(&self, session: &mut Session, table: &Table) -> Result<Arc<Bounds>, Failure> {
+        let now = Instant::now();
+        if let Some((read, bounds)) = self.bounds.lock().unwrap_or_else(PoisonError::into_inner).get(&table.id)
+            && now.duration_since(*read) < BOUNDS_AGE
+        {
+            return Ok(Arc::clone(bounds));
+        }
+        let limits = bookkeep::limits(session, table.name()).await?;
+        let floors = if limits.floor_version > 0 { bookkeep::floors(session, table.name()).await? } else { Vec::new() };
+        let bounds = Arc::new(Bounds { truncate: limits.truncate, floors });
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner).insert(table.id, (now, Arc::clone(&bounds)));
+        Ok(bounds)
+    }
+
+    /// Forgets remembered bounds: a transaction met others.
+    pub(super) fn forget_bounds(&self) {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     async fn resolve_in(
@@ -131,7 +208,7 @@ impl Tables {
         name: TableName,
         met: Met<'_>,
     ) -> Result<Resolved, Refused> {
-        let State { session, known } = state;
+        let State { session, known, .. } = state;
         let Some(session) = session.as_mut() else {
             return Err(Refused::Database(Failure::new(
                 Class::Transient,
@@ -149,7 +226,7 @@ impl Tables {
             return Ok(Resolved::Log(table));
         }
         if met.op == Op::Truncate {
-            return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
+            return self.meet_whole(session, known, topic_rule, rule, name).await;
         }
         let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
@@ -160,13 +237,24 @@ impl Tables {
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
+            self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        self.note(session, met).await?;
         known.insert(name, table);
         Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    /// Takes note of what the topic's keys belong to.
+    async fn note(&self, session: &mut Session, met: Met<'_>) -> Result<(), Failure> {
+        if !self.may_change || met.row.is_none() {
+            return Ok(());
+        }
+        let source = TopicSource { table: met.source.clone(), by_source: !met.position.is_none() };
+        bookkeep::add_topic(session, met.topic, &source).await
     }
 
     fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
@@ -208,7 +296,7 @@ impl Tables {
         topic_rule: Option<&TopicRule>,
         rule: &TableRule,
         name: TableName,
-    ) -> Result<Option<Arc<Table>>, Refused> {
+    ) -> Result<Resolved, Refused> {
         if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) || rule.offset_order {
             let what = format!(
                 "a TRUNCATE of {name} cannot be ordered by columns or offsets against changes of other partitions"
@@ -216,9 +304,12 @@ impl Tables {
             return Err(Refused::Table(Rejection::new("truncate", what)));
         }
         if let Some(table) = known.get(&name) {
-            return Ok(Some(Arc::clone(table)));
+            return Ok(Resolved::Whole(Arc::clone(table)));
         }
-        let Some(shape) = session.describe(&name).await? else { return Ok(None) };
+        let Some(shape) = session.describe(&name).await? else {
+            let (delete, token_storage) = (rule.delete, rule.token_storage);
+            return Ok(Resolved::Missing(Arc::new(Missing { name, delete, token_storage })));
+        };
         let names = topic_rule.and_then(|rule| rule.key.clone()).unwrap_or_else(|| shape.primary_key.clone());
         let key = key_columns(&shape, &names)?;
         check_key(self.config.sink.dialect, &shape, &key, &names)?;
@@ -227,7 +318,7 @@ impl Tables {
         }
         let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
         known.insert(name, Arc::clone(&table));
-        Ok(Some(table))
+        Ok(Resolved::Whole(table))
     }
 
     async fn meet_rows(
@@ -366,7 +457,16 @@ fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) 
     if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
         return Ok(OrderPolicy::Columns(Vec::new()));
     }
-    let SourcePosition::None(why) = met.position else { return Ok(OrderPolicy::Source) };
+    let SourcePosition::None(why) = met.position else {
+        if rule.resnapshot == Resnapshot::Sweep && !matches!(met.position, SourcePosition::Postgres { .. }) {
+            let what = format!(
+                "`resnapshot = \"sweep\"` needs one position for a whole snapshot, which only PostgreSQL's connector gives; the rows of {} (topic {}) have one that counts within their partition; use \"keep\"",
+                met.source, met.topic
+            );
+            return Err(Refused::Table(Rejection::table("resnapshot", what)));
+        }
+        return Ok(OrderPolicy::Source);
+    };
     if rule.offset_order {
         return Ok(OrderPolicy::Offset);
     }

@@ -241,6 +241,14 @@ impl Source {
         }
     }
 
+    /// One topic, selected or not; `None` if the source does not know it.
+    pub async fn topic(&self, name: &str) -> Result<Option<TopicInfo>, Failure> {
+        match self {
+            Self::Kafka(source) => source.topic(name).await,
+            Self::File(source) => Ok(source.topics().await?.into_iter().find(|info| *info.topic == *name)),
+        }
+    }
+
     /// Log start and last stable offset of partitions.
     pub async fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, LogRange)>, Failure> {
         match self {

@@ -3,8 +3,10 @@
 mod check;
 mod contracts;
 mod epochs;
+mod forms;
 mod names;
 mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod tombstones;

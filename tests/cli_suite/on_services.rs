@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{check, contracts, epochs, names, offsets, quarantine};
+use super::{check, contracts, epochs, names, offsets, quarantine, tombstones};
 use crate::support::database::Database;
 use crate::support::events::Source;
 use crate::support::program::{Program, config, over_files, over_kafka};
@@ -41,12 +41,24 @@ on_both! {
     other_types: names::other_types;
     offsets_set_under_an_idle_process: set_over_kafka;
     an_epoch_for_a_restored_source: epoch_over_kafka;
+    tombstones_may_go: collected_tombstones;
+    tokens_aside_may_go: collected_tokens;
+    another_pipeline_keeps_tombstones: tombstones::another_pipeline_counts;
+    a_second_snapshot: tombstones::recreated_connectors;
     a_wrong_password: refuses_a_wrong_password;
     certificates: checks_certificates;
 }
 
 fn epoch_over_kafka(dialect: Dialect) {
     epochs::an_epoch_is_opened_for_a_restored_source(dialect, true);
+}
+
+fn collected_tombstones(dialect: Dialect) {
+    tombstones::collected_and_never_back(dialect, "");
+}
+
+fn collected_tokens(dialect: Dialect) {
+    tombstones::collected_and_never_back(dialect, "token_storage = \"side\"\n");
 }
 
 fn set_over_kafka(dialect: Dialect) {

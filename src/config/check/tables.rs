@@ -1,8 +1,8 @@
 //! `[defaults]` and `[[table]]`
 
-use crate::config::checked::{SourceConfig, TableRule, TopicMatch, TopicRule};
+use crate::config::checked::{Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, RawDefaults, RawRule};
+use crate::config::raw::{Evolve, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
@@ -16,13 +16,42 @@ impl Checker<'_> {
     /// Judges `[defaults]`.
     pub(super) fn defaults(&mut self, raw: &RawDefaults) -> TableRule {
         self.evolve(&raw.evolve, "defaults.evolve");
-        TableRule {
+        let mut rule = TableRule {
             contract: raw.contract.value().copied().unwrap_or(Contract::FinalState),
             delete: raw.delete.value().copied().unwrap_or(DeleteMode::Hard),
             create: raw.create.value().copied().unwrap_or(true),
             token_storage: raw.token_storage.value().copied().unwrap_or(TokenStorage::Column),
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
+            tombstones: tombstones(&raw.tombstones, TombstoneRule::default()),
+            resnapshot: raw.resnapshot.value().copied().unwrap_or_default(),
+        };
+        self.judge_collection(&raw.tombstones, &raw.resnapshot, "defaults", &mut rule, false);
+        rule
+    }
+
+    /// Refuses to collect or sweep where that is written but would not be sound; turns it off where it is only inherited.
+    fn judge_collection(
+        &mut self,
+        written: &Field<RawTombstones>,
+        resnapshot: &Field<Resnapshot>,
+        path: &str,
+        rule: &mut TableRule,
+        ordered_by_columns: bool,
+    ) {
+        let collect = written.value().and_then(|raw| raw.collect.given()).filter(|given| given.value);
+        let sweep = resnapshot.given().filter(|given| given.value == Resnapshot::Sweep);
+        if let Some(why) = cannot_collect(rule, ordered_by_columns) {
+            if let Some(given) = collect {
+                self.report.add(&given.origin, format!("{path}.tombstones.collect"), why);
+            }
+            rule.tombstones.collect = false;
+        }
+        if let Some(why) = cannot_sweep(rule, ordered_by_columns) {
+            if let Some(given) = sweep {
+                self.report.add(&given.origin, format!("{path}.resnapshot"), why);
+            }
+            rule.resnapshot = Resnapshot::Keep;
         }
     }
 
@@ -112,6 +141,20 @@ impl Checker<'_> {
                 self.report.add(&given.origin, path(number, "exclude_columns"), message);
             }
         }
+        let mut treated = TableRule {
+            contract,
+            delete: raw.delete.value().copied().unwrap_or(defaults.delete),
+            create: raw.create.value().copied().unwrap_or(defaults.create),
+            token_storage: raw.token_storage.value().copied().unwrap_or(defaults.token_storage),
+            single_writer: raw.single_writer.value().copied().unwrap_or(defaults.single_writer),
+            // A rule's columns are a better order than the default's offsets.
+            offset_order: !raw.order_by.is_written()
+                && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
+            tombstones: tombstones(&raw.tombstones, defaults.tombstones),
+            resnapshot: raw.resnapshot.value().copied().unwrap_or(defaults.resnapshot),
+        };
+        let place = format!("table[{number}]");
+        self.judge_collection(&raw.tombstones, &raw.resnapshot, &place, &mut treated, raw.order_by.is_written());
         TopicRule {
             topic,
             source_table: raw.source_table.value().cloned(),
@@ -121,16 +164,7 @@ impl Checker<'_> {
             order_by,
             exclude_columns,
             skip,
-            rule: TableRule {
-                contract,
-                delete: raw.delete.value().copied().unwrap_or(defaults.delete),
-                create: raw.create.value().copied().unwrap_or(defaults.create),
-                token_storage: raw.token_storage.value().copied().unwrap_or(defaults.token_storage),
-                single_writer: raw.single_writer.value().copied().unwrap_or(defaults.single_writer),
-                // A rule's columns are a better order than the default's offsets.
-                offset_order: !raw.order_by.is_written()
-                    && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
-            },
+            rule: treated,
         }
     }
 
@@ -227,6 +261,56 @@ fn never_met(rule: &TopicMatch, written: &str, source: &SourceConfig) -> Option<
     let meant = nearest(written, topics.iter().map(String::as_str));
     let hint = meant.map(|topic| format!("; did you mean {topic:?}?")).unwrap_or_default();
     Some(format!("no topic of [source] is meant by {written:?}{hint}"))
+}
+
+fn tombstones(written: &Field<RawTombstones>, inherited: TombstoneRule) -> TombstoneRule {
+    let Some(raw) = written.value() else { return inherited };
+    TombstoneRule {
+        collect: raw.collect.value().copied().unwrap_or(inherited.collect),
+        retain: raw.retain.value().copied().unwrap_or(inherited.retain),
+    }
+}
+
+/// Why tombstones of a table cannot be collected soundly, if they cannot.
+fn cannot_collect(rule: &TableRule, ordered_by_columns: bool) -> Option<&'static str> {
+    if rule.contract == Contract::ChangeLog {
+        return Some("has no meaning in a change-log, which has no tombstones");
+    }
+    if rule.delete == DeleteMode::Ignore {
+        return Some("has no meaning with delete = \"ignore\": there are no tombstones");
+    }
+    if rule.single_writer {
+        return Some("contradicts single_writer: collecting changes the table beside its writer");
+    }
+    if ordered_by_columns {
+        return Some(
+            "contradicts order_by: a new row's values may be lower than those of a deleted one, so every new row would be refused",
+        );
+    }
+    if rule.offset_order {
+        return Some(
+            "contradicts offset_order: offsets of two partitions have no order, so a key that moved could come back",
+        );
+    }
+    if rule.delete == DeleteMode::Soft && rule.token_storage == TokenStorage::Side {
+        return Some(
+            "contradicts delete = \"soft\" with token_storage = \"side\": the tokens of marked rows would be lost",
+        );
+    }
+    None
+}
+
+/// Why a table cannot be swept, if it cannot.
+fn cannot_sweep(rule: &TableRule, ordered_by_columns: bool) -> Option<&'static str> {
+    if rule.contract == Contract::ChangeLog || rule.delete == DeleteMode::Ignore {
+        return Some("\"sweep\" has no meaning for a table to which deletes are not applied");
+    }
+    if ordered_by_columns || rule.offset_order {
+        return Some(
+            "\"sweep\" needs the order of the source: a snapshot has no place in an order of columns or offsets",
+        );
+    }
+    None
 }
 
 fn path(number: usize, key: &str) -> String {

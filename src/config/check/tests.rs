@@ -105,7 +105,7 @@ listen = "0.0.0.0:1"
             "lastword.toml:7:18: source.topics[1]: expected text in quotes, found a whole number",
             "lastword.toml:8:9: source.start: expected \"earliest\" or \"latest\", found \"earlyest\"; did you mean \"earliest\"?",
             "lastword.toml:11:11: sink.writers: expected a whole number, found text",
-            "lastword.toml:12:16: sink.lock_timeout: expected a whole number with a unit (us, ms, s, m, h), as in \"10ms\" or \"5s\"",
+            "lastword.toml:12:16: sink.lock_timeout: expected a whole number with a unit (us, ms, s, m, h, d), as in \"10ms\" or \"5s\"",
             "lastword.toml:14:9: batch.bytes: expected a whole number with a unit (B, kB, KiB, MB, MiB, GB, GiB), as in \"8MiB\"",
             "lastword.toml:15:8: batch.rows: expected a whole number from 1 to 100000, found 0",
             "lastword.toml:17:10: defaults.evolve: only \"none\" is supported yet: a column that the table does not have is refused",
@@ -113,7 +113,7 @@ listen = "0.0.0.0:1"
             "lastword.toml:19:2: sevrer: unknown key; did you mean `server`?",
             "environment variable LASTWORD_SINK__WRITER: sink.writer: unknown key; did you mean `writers`?",
             "environment variable LASTWORD_TABLE__0__INTO: table.0.into: rules for topics are written in the file only",
-            "--set batch.age: expected a whole number with a unit (us, ms, s, m, h), as in \"10ms\" or \"5s\"",
+            "--set batch.age: expected a whole number with a unit (us, ms, s, m, h, d), as in \"10ms\" or \"5s\"",
             "--set sink: expected a section and a key, as in sink.writers",
             "--set …: expected key=value, as in --set sink.writers=4",
         ]

@@ -256,6 +256,7 @@ impl TopicDecoder {
             table: source.table()?,
             source: source.source(),
             position: source.position(top.transaction)?,
+            ends_snapshot: source.ends_snapshot(),
             source_time_ms: source.time_ms(),
             key,
             before,

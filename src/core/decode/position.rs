@@ -137,6 +137,11 @@ impl SourceBlock<'_> {
         Ok(SourceTable { schema: schema.map(str::to_owned), table: table.to_owned() })
     }
 
+    /// Whether it is the last row of its table in a snapshot.
+    pub(super) fn ends_snapshot(&self) -> bool {
+        matches!(&self.snapshot, Some(Snapshot::Text(text)) if matches!(&**text, "last" | "last_in_data_collection"))
+    }
+
     fn phase(&self) -> Phase {
         match &self.snapshot {
             None | Some(Snapshot::Truth(false)) => Phase::Stream,

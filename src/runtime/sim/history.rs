@@ -37,8 +37,10 @@ impl Random {
 }
 
 /// A log, and what comes of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
+    /// Neither were keys spread over the partitions anew, nor did the source's positions start again.
+    pub calm: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
@@ -86,6 +88,8 @@ struct Writer<'r> {
     gtids: [u64; PRIMARIES.len()],
     /// How often keys were spread over the partitions anew.
     moved: i64,
+    /// It failed over, or its connector was made anew.
+    restarted: bool,
 }
 
 pub fn history(seed: u64) -> History {
@@ -109,6 +113,7 @@ pub fn history(seed: u64) -> History {
         primary: 0,
         gtids: [0; PRIMARIES.len()],
         moved: 0,
+        restarted: false,
     };
     writer.snapshot();
     // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
@@ -123,14 +128,16 @@ pub fn history(seed: u64) -> History {
             writer.redeliver();
         }
         if writer.random.chance(6) {
+            writer.restarted = true;
             writer.fail_over();
         }
         if writer.random.chance(4) {
+            writer.restarted = true;
             writer.recreate();
         }
     }
-    let (feed, last) = (writer.feed, writer.last);
-    lay_out(&mut random, feed, last)
+    let (feed, last, calm) = (writer.feed, writer.last, writer.moved == 0 && !writer.restarted);
+    History { calm, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {

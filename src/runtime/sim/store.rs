@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::core::collect::below_floor_failure;
 use crate::core::epoch::{EpochQuestion, EpochRow, Settled, settle};
 use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
@@ -19,9 +20,9 @@ use crate::core::record::TopicPartition;
 use crate::core::table::{Table, fixture};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::runtime::lookup::Lookup;
-use crate::runtime::tables::{Met, Refused, Resolved};
-use crate::sink::bookkeep::LiveRow;
+use crate::runtime::lookup::{Bounds, Lookup};
+use crate::runtime::tables::{Met, Missing, Refused, Resolved};
+use crate::sink::bookkeep::{LiveRow, TopicSource};
 
 use super::history::{BAD, Random};
 
@@ -42,10 +43,17 @@ pub struct Contents {
     pub rows: BTreeMap<(String, i64), (Vec<u8>, i64)>,
     pub tombstones: BTreeMap<(String, i64), Vec<u8>>,
     pub truncates: BTreeMap<String, Vec<u8>>,
+    /// The greatest token collected.
+    pub floors: BTreeMap<String, Vec<u8>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Store {
+    /// Chance of a collection between a plan and its transaction, in percent.
+    pub collect_percent: i64,
+    /// Tombstones collected, and records that the transaction refused because of the floor.
+    pub collected: u64,
+    pub refused: u64,
     pub contents: Contents,
     pub checkpoints: BTreeMap<(String, TopicPartition), Checkpoint>,
     pub quarantine: BTreeMap<(TopicPartition, i64), &'static str>,
@@ -53,6 +61,7 @@ pub struct Store {
     pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
+    sources: HashMap<String, TopicSource>,
     scopes: HashMap<String, u16>,
     tables: HashMap<String, Arc<Table>>,
 }
@@ -102,6 +111,21 @@ impl Store {
         mine.map(|((_, at), _)| at.clone()).collect()
     }
 
+    /// Collects some tombstones of a table, whichever, without asking whether they are still needed: that must only make
+    /// refusals.
+    pub fn collect(&mut self, random: &mut Random) {
+        if self.collect_percent == 0 || !random.chance(self.collect_percent) {
+            return;
+        }
+        let keys: Vec<(String, i64)> = self.contents.tombstones.keys().cloned().collect();
+        for key in keys.into_iter().filter(|_| random.chance(60)) {
+            let Some(token) = self.contents.tombstones.remove(&key) else { continue };
+            let floor = self.contents.floors.entry(key.0).or_default();
+            *floor = token.max(floor.clone());
+            self.collected += 1;
+        }
+    }
+
     /// One transaction: all of the plan or nothing of it.
     pub fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
         let mut inside = self.clone();
@@ -112,6 +136,7 @@ impl Store {
             }
             Err(failure) => {
                 self.missed += u64::from(failure.class == Class::Fenced);
+                self.refused += u64::from(failure.code == "below_floor");
                 Err(failure)
             }
         }
@@ -190,6 +215,11 @@ impl Store {
                 outcome.superseded_by_row += 1;
             } else if contents.tombstones.get(&key).is_some_and(|held| *held >= token) {
                 outcome.superseded_by_tombstone += 1;
+            } else if value.is_some()
+                && !contents.rows.contains_key(&key)
+                && contents.floors.get(&name).is_some_and(|floor| token <= *floor)
+            {
+                return Err(below_floor_failure(plan.table.name()));
             } else {
                 outcome.applied += 1;
                 match value {
@@ -241,8 +271,11 @@ impl Lookup for Answers<'_> {
         self.trouble()?;
         let table = self.store.met(&met.source.table);
         if met.op == crate::core::event::Op::Truncate {
-            return Ok(Resolved::Whole(Some(table)));
+            return Ok(Resolved::Whole(table));
         }
+        let by_source = !met.position.is_none();
+        let source = TopicSource { table: met.source.clone(), by_source };
+        self.store.sources.insert(met.topic.to_owned(), source);
         let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
         mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
     }
@@ -253,9 +286,24 @@ impl Lookup for Answers<'_> {
         Ok(*self.store.scopes.entry(description).or_insert(next))
     }
 
-    async fn stored_token(&mut self, _: &Table, _: &[Value]) -> Result<Option<Token>, Failure> {
+    async fn truncate_missing(&mut self, _: &Missing, _: Token) -> Result<(), Failure> {
+        unreachable!("every table is there")
+    }
+
+    async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         self.trouble()?;
-        Ok(None)
+        let key = (table.name().table.clone(), key[0].as_int().unwrap_or(-1));
+        let contents = &self.store.contents;
+        let row = contents.rows.get(&key).map(|(token, _)| token);
+        Ok(row.max(contents.tombstones.get(&key)).and_then(|token| Token::from_bytes(token)))
+    }
+
+    async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
+        self.trouble()?;
+        let token = |of: &BTreeMap<String, Vec<u8>>| of.get(&table.name().table).and_then(|it| Token::from_bytes(it));
+        let contents = &self.store.contents;
+        let floors = token(&contents.floors).into_iter().collect();
+        Ok(Arc::new(Bounds { truncate: token(&contents.truncates), floors }))
     }
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
@@ -270,6 +318,15 @@ impl Lookup for Answers<'_> {
         // An answer that gets lost after it was written.
         self.trouble()?;
         Ok(answer)
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        self.trouble()?;
+        Ok(self.store.sources.get(topic).cloned().into_iter().collect())
+    }
+
+    async fn has_row(&mut self, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+        Ok(self.live_row(table, key).await?.is_some())
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

@@ -1,7 +1,7 @@
 //! Bookkeeping: everything that lastword stores about its own work, written once for all destinations.
 //!
 //! It lies in the schema `lastword` in PostgreSQL and in tables with the prefix `lastword_` of the connection's database
-//! elsewhere. What a transaction of a plan needs ([`advance`], [`truncate_token`], [`lock_table`], [`finish`]) runs inside
+//! elsewhere. What a transaction of a plan needs ([`advance`], [`limits`], [`lock_table`], [`finish`]) runs inside
 //! the caller's transaction; everything else begins and ends its own.
 //!
 //! # What sinks must keep to
@@ -14,6 +14,7 @@
 mod admin;
 mod cells;
 mod claim;
+mod collect;
 mod epochs;
 mod ledger;
 mod migrate;
@@ -21,12 +22,18 @@ mod orphans;
 mod quarantine;
 mod replay;
 mod sql;
+mod sweep;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
+pub use collect::{
+    Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,
+    floors, generations, now_ms, reset_floors, running_replays, writers_of,
+};
 pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
@@ -39,10 +46,12 @@ pub use replay::{
     ReplayCounts, ReplayEntry, ReplayRange, ReplayState, replay_checkpoint_owner, replay_list, replay_start,
     replay_update,
 };
+pub use sweep::{Sweep, SweepState, beaten_keys, count_beaten, sweep_settle, sweep_wait, sweeps};
 pub use tables::{
-    LiveRow, TableCounters, TableState, ensure_table_state, live_row, lock_table, stored_tokens, table_counters,
-    table_states, truncate_token,
+    Limits, LiveRow, TableCounters, TableState, ensure_table_state, has_row, limits, live_row, lock_table,
+    stored_tokens, table_counters, table_states, truncate_missing,
 };
+pub use topics::{TopicSource, add_topic, topic_sources};
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Advance, Plan, TableOutcome};
@@ -105,6 +114,9 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
     orphans::check_nulls(session, plan).await?;
     for entry in &plan.ledger {
         ledger::add(session, entry).await?;
+    }
+    for end in &plan.snapshots {
+        sweep::add(session, end).await?;
     }
     for record in &plan.quarantine {
         quarantine::add(session, &plan.pipeline, record).await?;

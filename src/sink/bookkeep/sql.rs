@@ -114,7 +114,9 @@ macro_rules! statements {
 
 statements! {
     STORE_001 = "001_store" each;
+    COLLECTION_002 = "002_collection" each;
     EPOCHS_002 = "002_epochs" each;
+    TOPICS_002 = "002_topics" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -141,6 +143,8 @@ statements! {
     EPOCH_LIST = "epoch_list" shared;
     EPOCH_FORGET = "epoch_forget" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    TOPIC_ADD = "topic_add" but_mysql;
+    TOPIC_GET = "topic_get" shared;
     LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;
@@ -152,6 +156,25 @@ statements! {
     TABLE_SET_DELETE = "table_set_delete" shared;
     TABLE_LOCK = "table_lock" but_sqlite;
     TABLE_RAISE = "table_raise" shared;
+    FLOOR_LIST = "floor_list" shared;
+    FLOOR_ADD = "floor_add" shared;
+    FLOOR_RAISE = "floor_raise" shared;
+    FLOOR_CLEAR = "floor_clear" shared;
+    FLOOR_MOVED = "floor_moved" shared;
+    GENERATION_LIST = "generation_list" shared;
+    GENERATION_ADD = "generation_add" shared;
+    GENERATION_DROP = "generation_drop" shared;
+    GENERATION_COLLECTED = "generation_collected" shared;
+    GENERATION_CLEAR = "generation_clear" shared;
+    FEED_ADD = "feed_add" but_mysql;
+    FEED_LIST = "feed_list" shared;
+    NOW = "now" shared;
+    SWEEP_ADD = "sweep_add" but_mysql;
+    SWEEP_LIST = "sweep_list" shared;
+    SWEEP_WAIT = "sweep_wait" shared;
+    SWEEP_SETTLE = "sweep_settle" shared;
+    COUNTER_PIPELINES = "counter_pipelines" shared;
+    REPLAY_RUNNING = "replay_running" shared;
     COUNTER_BUMP = "counter_bump" shared;
     COUNTER_ADD = "counter_add" but_mysql;
     COUNTER_LIST = "counter_list" shared;

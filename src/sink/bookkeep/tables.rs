@@ -11,7 +11,7 @@ use crate::core::value::Value;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged, stored};
-use super::sql;
+use super::{end, sql};
 
 /// What the store says about a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub async fn ensure_table_state<S: Statements>(
     let rows = session.query(sql::TABLE_GET.of(dialect), std::slice::from_ref(&name)).await?;
     let row = rows.into_iter().next().ok_or_else(|| damaged("a table's row vanished"))?;
     let mut cells = Cells::new(row);
-    let truncate_token = token_cell(&mut cells)?;
+    let truncate_token = Limits::of(&mut cells)?.truncate;
     for (what, stored, wanted) in [
         ("contract", cells.text()?, contract_text(contract)),
         ("delete", cells.text()?, delete_text(delete)),
@@ -96,6 +96,22 @@ pub async fn ensure_table_state<S: Statements>(
     Ok(TableState { truncate_token, created_ms: cells.int()? })
 }
 
+/// Keeps the token of a TRUNCATE for a table that is not there (yet), in a transaction of its own.
+pub async fn truncate_missing<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    delete: DeleteMode,
+    storage: TokenStorage,
+    token: Token,
+) -> Result<(), Failure> {
+    session.begin().await?;
+    let work = match ensure_table_state(session, table, Contract::FinalState, delete, storage).await {
+        Ok(_) => lock_table(session, table, Some(token)).await.map(drop),
+        Err(failure) => Err(failure),
+    };
+    end(session, work).await
+}
+
 /// The contract of every known table by its full name, in words.
 pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<String, String>, Failure> {
     let rows = session.query(sql::TABLE_LIST.of(session.dialect()), &[]).await?;
@@ -106,31 +122,46 @@ pub async fn table_states<S: Statements>(session: &mut S) -> Result<HashMap<Stri
     })
 }
 
-/// The table's truncate token, read without a lock.
-pub async fn truncate_token<S: Statements>(session: &mut S, table: &TableName) -> Result<Option<Token>, Failure> {
+/// What holds for all keys of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Events with this token or a smaller one are older than the last TRUNCATE.
+    pub truncate: Option<Token>,
+    /// How often the table's floors (see [`crate::core::collect`]) rose or were reset; 0 where it never had any.
+    pub floor_version: i64,
+}
+
+impl Limits {
+    fn of(cells: &mut Cells) -> Result<Self, Failure> {
+        Ok(Self { truncate: token_cell(cells)?, floor_version: cells.int()? })
+    }
+}
+
+/// The table's limits, read without a lock.
+pub async fn limits<S: Statements>(session: &mut S, table: &TableName) -> Result<Limits, Failure> {
     let rows = session.query(sql::TABLE_GET.of(session.dialect()), &[Value::from(table.to_string())]).await?;
     match rows.into_iter().next() {
-        Some(row) => token_cell(&mut Cells::new(row)),
+        Some(row) => Limits::of(&mut Cells::new(row)),
         None => Err(unknown(table)),
     }
 }
 
 /// Takes the table's short lock (its row in `table_state`) until the transaction ends, raises its truncate token to
-/// `truncate` if that is greater, and returns the truncate token that holds now. A token that cannot be compared with the
+/// `truncate` if that is greater, and returns the limits that hold now. A token that cannot be compared with the
 /// stored one is a record failure.
 pub async fn lock_table<S: Statements>(
     session: &mut S,
     table: &TableName,
     truncate: Option<Token>,
-) -> Result<Option<Token>, Failure> {
+) -> Result<Limits, Failure> {
     let dialect = session.dialect();
     let name = Value::from(table.to_string());
     let rows = session.query(sql::TABLE_LOCK.of(dialect), std::slice::from_ref(&name)).await?;
     let stored = match rows.into_iter().next() {
-        Some(row) => token_cell(&mut Cells::new(row))?,
+        Some(row) => Limits::of(&mut Cells::new(row))?,
         None => return Err(unknown(table)),
     };
-    let (Some(wanted), kept) = (truncate, stored) else { return Ok(stored) };
+    let (Some(wanted), kept) = (truncate, stored.truncate) else { return Ok(stored) };
     if kept.is_some_and(|kept| !kept.comparable(&wanted)) {
         return Err(Failure::new(
             Class::Record,
@@ -139,10 +170,10 @@ pub async fn lock_table<S: Statements>(
         ));
     }
     if kept.is_some_and(|kept| kept >= wanted) {
-        return Ok(kept);
+        return Ok(stored);
     }
     session.execute(sql::TABLE_RAISE.of(dialect), &[Value::bytes(wanted.as_bytes()), name]).await?;
-    Ok(Some(wanted))
+    Ok(Limits { truncate: Some(wanted), ..stored })
 }
 
 fn unknown(table: &TableName) -> Failure {
@@ -154,7 +185,7 @@ fn unknown(table: &TableName) -> Failure {
     )
 }
 
-fn token_cell(cells: &mut Cells) -> Result<Option<Token>, Failure> {
+pub(super) fn token_cell(cells: &mut Cells) -> Result<Option<Token>, Failure> {
     match cells.bytes_or_null()? {
         None => Ok(None),
         Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
@@ -258,12 +289,7 @@ pub async fn live_row<S: Statements>(
     key: &[Value],
 ) -> Result<Option<LiveRow>, Failure> {
     let dialect = session.dialect();
-    let equal: Vec<String> = (1..)
-        .zip(&table.key)
-        .map(|(number, at)| {
-            format!("{} = {}", dialect.ident(&table.shape.columns[*at].name), dialect.placeholder(number))
-        })
-        .collect();
+    let equal = key_equal(dialect, table);
     let live = if table.delete == DeleteMode::Soft {
         format!(" and not {}", dialect.ident(DELETED_COLUMN))
     } else {
@@ -274,7 +300,7 @@ pub async fn live_row<S: Statements>(
         TokenStorage::Column => dialect.ident(TOKEN_COLUMN),
         TokenStorage::Side => "null".to_owned(),
     };
-    let text = format!("select 1, {token} from {} where {}{live}", dialect.table(table.name()), equal.join(" and "));
+    let text = format!("select 1, {token} from {} where {}{live}", dialect.table(table.name()), equal);
     let Some(row) = session.query(&text, key).await?.into_iter().next() else { return Ok(None) };
     let mut cells = Cells::new(row);
     cells.int()?;
@@ -283,7 +309,7 @@ pub async fn live_row<S: Statements>(
     }
     // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
     let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
-    let text = format!("select {dead}, {} from {side} where {}", dialect.ident(TOKEN_COLUMN), equal.join(" and "));
+    let text = format!("select {dead}, {} from {side} where {}", dialect.ident(TOKEN_COLUMN), equal);
     let Some(row) = session.query(&text, key).await?.into_iter().next() else {
         return Ok(Some(LiveRow { token: None }));
     };
@@ -293,6 +319,23 @@ pub async fn live_row<S: Statements>(
     }
     let mut cells = Cells::new(row.into_iter().skip(1).collect());
     Ok(Some(LiveRow { token: token_cell(&mut cells)?.filter(|_| !is_dead) }))
+}
+
+/// Whether a key has a row, be it marked as deleted.
+pub async fn has_row<S: Statements>(session: &mut S, table: &Table, key: &[Value]) -> Result<bool, Failure> {
+    let dialect = session.dialect();
+    let text = format!("select 1 from {} where {}", dialect.table(table.name()), key_equal(dialect, table));
+    Ok(!session.query(&text, key).await?.is_empty())
+}
+
+fn key_equal(dialect: Dialect, table: &Table) -> String {
+    let equal: Vec<String> = (1..)
+        .zip(&table.key)
+        .map(|(number, at)| {
+            format!("{} = {}", dialect.ident(&table.shape.columns[*at].name), dialect.placeholder(number))
+        })
+        .collect();
+    equal.join(" and ")
 }
 
 fn tokens_text(dialect: Dialect, table: &Table, keys: usize) -> String {

@@ -15,7 +15,9 @@
 
 use std::collections::HashSet;
 
+use crate::core::collect::floors_moved;
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::parking::{self, Parking};
 use crate::core::plan::{Applied, Plan, TableOutcome};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
@@ -75,8 +77,8 @@ impl MysqlSession {
         }
         for work in works.iter_mut() {
             if work.table().contract == Contract::FinalState && !is_side(work) {
-                let truncate = bookkeep::truncate_token(self, work.table().name()).await?;
-                work.raise_truncate(truncate)?;
+                let limits = bookkeep::limits(self, work.table().name()).await?;
+                self.take_limits(work, limits).await?;
                 work.raise_truncate(work.truncate_to_apply())?;
             }
             let orphans = bookkeep::delete_orphans(self, work.plan).await;
@@ -96,12 +98,24 @@ impl MysqlSession {
     /// carried out at once, because nobody else writes there until the end of the transaction.
     async fn lock(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
         let ours = work.truncate_to_apply();
-        let truncate = bookkeep::lock_table(self, work.table().name(), ours).await?;
-        work.raise_truncate(truncate)?;
+        let limits = bookkeep::lock_table(self, work.table().name(), ours).await?;
+        self.take_limits(work, limits).await?;
         match (is_side(work), ours.and(work.truncate)) {
             (true, Some(token)) => self.truncate(work, token).await,
             _ => Ok(()),
         }
+    }
+
+    /// Takes in what holds for all keys of the table; floors that rose since the decisions undo the transaction.
+    pub(super) async fn take_limits(&mut self, work: &mut Work<'_>, limits: bookkeep::Limits) -> Result<(), Failure> {
+        work.raise_truncate(limits.truncate)?;
+        match work.floor_version {
+            None if limits.floor_version > 0 => work.floors = bookkeep::floors(self, work.table().name()).await?,
+            Some(decided) if decided != limits.floor_version => return Err(floors_moved(work.table().name())),
+            _ => {}
+        }
+        work.floor_version = Some(limits.floor_version);
+        Ok(())
     }
 
     /// Reads, decides and writes until no statement meets a row that was not there when it was read.
@@ -330,6 +344,9 @@ impl MysqlSession {
 
     /// Under the table's lock: what two writers did to one key without seeing each other, and the truncate.
     pub(super) async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
+        if !stands(Guard::Recheck) {
+            return Ok(());
+        }
         let decided = work.truncate;
         self.lock(work).await?;
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {

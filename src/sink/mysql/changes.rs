@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::core::collect::{below_floor_failure, makes_below};
 use crate::core::dialect::LADDER;
 use crate::core::dialect::mysql::{MAX_PLACEHOLDERS, TableText};
 use crate::core::failure::{Class, Failure};
@@ -58,6 +59,9 @@ pub(super) struct Work<'p> {
     pub(super) entries: Vec<Entry<'p>>,
     /// The truncate token that the decisions rest on.
     pub(super) truncate: Option<Token>,
+    /// The floors that they rest on, and their version once that is known.
+    pub(super) floors: Vec<Token>,
+    pub(super) floor_version: Option<i64>,
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
     /// How the keys whose delete event is gone ended.
@@ -79,6 +83,8 @@ impl<'p> Work<'p> {
             text: TableText::new(table),
             entries: Vec::new(),
             truncate: None,
+            floors: Vec::new(),
+            floor_version: None,
             tombstones_delta: 0,
             recheck_deleted: 0,
             orphans: TableOutcome::default(),
@@ -231,7 +237,11 @@ impl<'p> Work<'p> {
         let marks = self.table().delete == DeleteMode::Soft && self.text.mark_in_row();
         let judge = Judge { truncate: self.truncate, marks, repair };
         let verdict = judge.verdict(entry.token(), entry.is_upsert(), &entry.stored);
-        verdict.map_err(|Incomparable(stored)| self.differ(entry.token(), &stored))
+        let verdict = verdict.map_err(|Incomparable(stored)| self.differ(entry.token(), &stored))?;
+        match entry.is_upsert() && makes_below(&self.floors, entry.token(), &entry.stored, verdict) {
+            true => Err(below_floor_failure(self.table().name())),
+            false => Ok(verdict),
+        }
     }
 
     /// Raises the truncate token that decisions rest on.

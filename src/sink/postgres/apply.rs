@@ -3,8 +3,10 @@
 
 use futures_util::future::join_all;
 
+use crate::core::collect::{below_floor_failure, floors_moved};
 use crate::core::dialect::postgres::TableSql;
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::parking;
 use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
@@ -20,6 +22,8 @@ pub(super) struct Part<'a> {
     sql: TableSql<'a>,
     /// The truncate token that the changes are compared with.
     truncate: Option<Token>,
+    /// The version of the floors that they were compared with.
+    floor_version: i64,
     /// Rows let go of their unique values before any is written over.
     parks: bool,
     outcome: TableOutcome,
@@ -28,7 +32,8 @@ pub(super) struct Part<'a> {
 impl<'a> Part<'a> {
     fn new(plan: &'a TablePlan, repair: bool, parks: bool) -> Self {
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
-        Self { plan, sql: TableSql::new(&plan.table, repair), truncate: None, parks, outcome }
+        let sql = TableSql::new(&plan.table, repair);
+        Self { plan, sql, truncate: None, floor_version: 0, parks, outcome }
     }
 
     fn is_empty(&self) -> bool {
@@ -118,7 +123,7 @@ impl PostgresSession {
             self.fill_stage(part.plan, &part.sql).await.map_err(|failure| located(failure, part))?;
         }
         bookkeep::advance(self, plan).await?;
-        self.read_truncates(&mut parts).await?;
+        self.read_limits(&mut parts).await?;
         for part in &mut parts {
             let orphans = bookkeep::delete_orphans(self, part.plan).await;
             part.outcome += &orphans.map_err(|failure| located(failure, part))?;
@@ -138,16 +143,17 @@ impl PostgresSession {
         Ok(Applied { tables: outcomes })
     }
 
-    /// Reads the truncate tokens. A TRUNCATE in the batch takes its effect first, under the lock; then all tables are
+    /// Reads the tables' limits. A TRUNCATE in the batch takes its effect first, under the lock; then all tables are
     /// locked here, in their order, so that locks are never taken against it.
-    async fn read_truncates(&mut self, parts: &mut [Part<'_>]) -> Result<(), Failure> {
+    async fn read_limits(&mut self, parts: &mut [Part<'_>]) -> Result<(), Failure> {
         let any = parts.iter().any(|part| part.own_truncate().is_some());
         for part in parts.iter_mut().filter(|part| !part.is_log()) {
             let name = part.plan.table.name();
-            part.truncate = match any {
+            let limits = match any {
                 true => bookkeep::lock_table(self, name, part.own_truncate()).await?,
-                false => bookkeep::truncate_token(self, name).await?,
+                false => bookkeep::limits(self, name).await?,
             };
+            (part.truncate, part.floor_version) = (limits.truncate, limits.floor_version);
         }
         Ok(())
     }
@@ -159,10 +165,24 @@ impl PostgresSession {
         if let (Some(token), Some(own)) = (part.truncate, part.own_truncate()) {
             self.truncate(part, token, own).await?;
         }
+        if part.floor_version > 0 && !part.plan.upserts.is_empty() {
+            self.check_floor(part).await?;
+        }
         match (part.is_empty(), part.is_side()) {
             (true, _) => Ok(()),
             (false, false) => self.change_by_column(part).await,
             (false, true) => self.change_by_side(part).await,
+        }
+    }
+
+    /// Refuses rows that would be new but are not above the table's floor. What is read here stays true until the table's lock
+    /// is taken: a row that vanishes leaves a tombstone, and one that is collected moves the floors.
+    async fn check_floor(&mut self, part: &Part<'_>) -> Result<(), Failure> {
+        let name = part.plan.table.name();
+        let step = Step::new(part.sql.below_floor(), [bytes(part.truncate), Value::from(name.to_string())]);
+        match self.run_steps(vec![step]).await?[0].count(0) {
+            0 => Ok(()),
+            _ => Err(below_floor_failure(name)),
         }
     }
 
@@ -296,10 +316,14 @@ impl PostgresSession {
     /// Under the table's lock, with fresh statements, which see what other writers committed meanwhile: rows that a
     /// tombstone or the truncate token beats go, tombstones that a row beats go.
     async fn recheck(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
-        if part.is_log() || part.is_empty() || part.plan.table.single_writer {
+        if part.is_log() || part.is_empty() || part.plan.table.single_writer || !stands(Guard::Recheck) {
             return Ok(());
         }
-        let truncate = bookkeep::lock_table(self, part.plan.table.name(), None).await?;
+        let limits = bookkeep::lock_table(self, part.plan.table.name(), None).await?;
+        if limits.floor_version != part.floor_version {
+            return Err(floors_moved(part.plan.table.name()));
+        }
+        let truncate = limits.truncate;
         let step = |sql| Step::new(sql, [bytes(truncate)]);
         if part.is_side() {
             // Two writers of a key meet on its side row; only a TRUNCATE can have passed unseen.
@@ -315,7 +339,8 @@ impl PostgresSession {
         }
         let mut rows = vec![Step::plain(part.sql.recheck())];
         let mut tombstones = vec![Step::plain(part.sql.exhume())];
-        if truncate.is_some() {
+        // The statements' own guard against TRUNCATE is backed by this one: they fall together.
+        if truncate.is_some() && stands(Guard::Truncate) {
             rows.push(step(part.sql.recheck_truncate()));
             tombstones.push(step(part.sql.recheck_truncate_tombstones()));
         }

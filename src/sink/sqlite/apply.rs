@@ -16,6 +16,7 @@
 
 use sqlx::sqlite::SqliteArguments;
 
+use crate::core::collect::{below, below_floor_failure, makes_below};
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
 use crate::core::failure::{Class, Failure};
@@ -73,10 +74,13 @@ impl SqliteSession {
         if plan.table.contract == Contract::ChangeLog {
             self.append(&mut work).await?;
         } else {
-            let truncate = self.truncate(&mut work).await?;
+            let limits = self.truncate(&mut work).await?;
+            if limits.floor_version > 0 {
+                work.floors = bookkeep::floors(self, plan.table.name()).await?;
+            }
             work.outcome += &bookkeep::delete_orphans(self, plan).await?;
             self.read(&mut work).await?;
-            work.decide(&Judge { truncate, marks: work.soft() && work.text.mark_in_row(), repair })?;
+            work.decide(&Judge { truncate: limits.truncate, marks: work.soft() && work.text.mark_in_row(), repair })?;
             // Deletes free unique values.
             self.write_deletes(&mut work).await?;
             if parks {
@@ -98,11 +102,11 @@ impl SqliteSession {
         Ok(())
     }
 
-    /// Carries a TRUNCATE of the batch out and returns the truncate token that holds. It comes first: what of the batch is
+    /// Carries a TRUNCATE of the batch out and returns the limits that hold. It comes first: what of the batch is
     /// older loses to the token, what is newer is written after it.
-    async fn truncate(&mut self, work: &mut Work<'_>) -> Result<Option<Token>, Failure> {
+    async fn truncate(&mut self, work: &mut Work<'_>) -> Result<bookkeep::Limits, Failure> {
         let name = work.plan.table.name();
-        let Some(ours) = work.plan.truncate else { return bookkeep::truncate_token(self, name).await };
+        let Some(ours) = work.plan.truncate else { return bookkeep::limits(self, name).await };
         let holds = bookkeep::lock_table(self, name, Some(ours)).await?;
         let parameter = [Value::bytes(ours.as_bytes())];
         if !self.query(&work.text.truncate_incomparable(), &parameter).await?.is_empty() {
@@ -271,6 +275,8 @@ struct Work<'a> {
     entries: Vec<Entry<'a>>,
     /// For each group of upserts: whether its columns suffice for a new row.
     can_insert: Vec<bool>,
+    /// The table's floors.
+    floors: Vec<Token>,
     outcome: TableOutcome,
 }
 
@@ -325,7 +331,7 @@ impl<'a> Work<'a> {
         };
         let can_insert = plan.upserts.iter().map(|group| needed(&group.columns)).collect();
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
-        Self { plan, text: TableText::new(table), entries, can_insert, outcome }
+        Self { plan, text: TableText::new(table), entries, can_insert, floors: Vec::new(), outcome }
     }
 
     fn soft(&self) -> bool {
@@ -334,7 +340,7 @@ impl<'a> Work<'a> {
 
     fn needs_presence(&self, entry: usize) -> bool {
         match self.entries[entry].row {
-            Some((group, _)) => !self.can_insert[group],
+            Some((group, _)) => !self.can_insert[group] || below(&self.floors, &self.entries[entry].token),
             None => self.soft(),
         }
     }
@@ -353,6 +359,10 @@ impl<'a> Work<'a> {
             entry.verdict = verdict.map_err(|Incomparable(_)| {
                 incomparable("an event and what is stored for its key have tokens of different sources")
             })?;
+            let stored = &entry.found.stored;
+            if entry.is_upsert() && makes_below(&self.floors, &entry.token, stored, entry.verdict) {
+                return Err(below_floor_failure(self.plan.table.name()));
+            }
             self.outcome.count(entry.verdict);
         }
         Ok(())

@@ -69,6 +69,15 @@ impl KafkaSource {
         self.ask(move |metadata| metadata.topics(&selection)).await
     }
 
+    /// See [`super::Source::topic`].
+    pub async fn topic(&self, name: &str) -> Result<Option<super::TopicInfo>, Failure> {
+        let selection = Selection::of(name)?;
+        match self.ask(move |metadata| metadata.topics(&selection)).await {
+            Err(failure) if failure.code == "kafka topics" => Ok(None),
+            answer => Ok(answer?.into_iter().next()),
+        }
+    }
+
     /// See [`super::Source::ranges`].
     pub async fn ranges(&self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, LogRange)>, Failure> {
         let partitions = partitions.to_vec();

@@ -45,6 +45,12 @@ impl Selection {
         Ok(selection)
     }
 
+    /// One topic alone.
+    pub(super) fn of(name: &str) -> Result<Self, Failure> {
+        check_name(name)?;
+        Ok(Self { names: BTreeSet::from([name.to_owned()]), pattern: None, exclude: Vec::new() })
+    }
+
     /// Topics that are named and must exist. `exclude` does not touch them.
     pub(super) fn names(&self) -> Vec<String> {
         self.names.iter().cloned().collect()

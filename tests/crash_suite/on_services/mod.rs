@@ -1,7 +1,9 @@
 //! The tests. All of them need the services of `tests/services`.
 
+mod collection;
 mod gaps;
 mod group;
+mod nulls;
 mod offsets;
 mod replay;
 mod restarts;

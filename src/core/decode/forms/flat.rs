@@ -163,7 +163,18 @@ impl FlatRows {
         let scope = if named { source.source() } else { format!("flat {topic}") };
         let op_text = op_text.unwrap_or(Cow::Borrowed(default));
         let source_time_ms = source.time_ms();
-        Ok(RawEvent { op, op_text, table, source: scope, position, source_time_ms, key, before, after })
+        Ok(RawEvent {
+            op,
+            op_text,
+            table,
+            source: scope,
+            position,
+            ends_snapshot: false,
+            source_time_ms,
+            key,
+            before,
+            after,
+        })
     }
 
     /// Parts a row into its columns and the fields of the transform.

@@ -196,6 +196,7 @@ impl Common {
             table: self.table.clone(),
             source: self.source.clone(),
             position: self.position.clone(),
+            ends_snapshot: false,
             source_time_ms: self.source_time_ms,
             key,
             before,

@@ -86,6 +86,7 @@ pub(in super::super) fn event<'a>(
         table,
         source: format!("record {topic}"),
         position,
+        ends_snapshot: false,
         source_time_ms: top.ts_ms.and_then(|raw| raw.get().parse().ok()),
         key: row(top.key, keys, "key")?,
         before: row(top.before, rows, "before")?,

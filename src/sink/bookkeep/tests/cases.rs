@@ -273,7 +273,7 @@ pub(super) async fn ledger_rows_never_change(database: &Database) {
 pub(super) async fn tables_keep_their_contract_and_their_truncate_token(database: &Database) {
     let (_sink, mut session) = database.store().await;
     let name = TableName::new(Some("Or\"der"), "t.x; drop table lastword_meta");
-    let failure = truncate_token(&mut session, &name).await.expect_err("not met yet");
+    let failure = limits(&mut session, &name).await.expect_err("not met yet");
     assert_eq!(failure.code, "unknown_table");
     let ensure = async |session: &mut Session, storage, delete| {
         ensure_table_state(session, &name, Contract::FinalState, delete, storage).await
@@ -290,8 +290,8 @@ pub(super) async fn tables_keep_their_contract_and_their_truncate_token(database
         session.begin().await.expect("begin");
         let now = lock_table(&mut session, &name, raise.map(|n| token(1, n))).await.expect("lock");
         session.commit().await.expect("commit");
-        assert_eq!(now, holds.map(|n| token(1, n)));
-        assert_eq!(truncate_token(&mut session, &name).await.expect("token"), now);
+        assert_eq!(now.truncate, holds.map(|n| token(1, n)));
+        assert_eq!(limits(&mut session, &name).await.expect("limits"), now);
     }
     let failure = lock_table(&mut session, &name, Some(token(2, 9))).await.expect_err("another scope");
     assert_eq!((failure.class, failure.code.as_str()), (Class::Record, "incomparable_token"));

@@ -2,6 +2,7 @@
 //! its own. Without the variable the tests fail.
 
 mod changes;
+mod collecting;
 mod races;
 mod sessions;
 mod unique;

@@ -108,6 +108,44 @@ async fn repair_rewrites_rows_of_equal_token_and_nothing_else() {
     }
 }
 
+/// Invariant 3: below the floor no row is made, whether the key is unknown or has a lower tombstone; rows that are there, and all
+/// that is above the floor, go on as before.
+#[tokio::test]
+async fn what_is_below_the_floor_makes_no_row() {
+    for storage in [COLUMN, SIDE] {
+        let mut bench = Bench::new(DeleteMode::Hard, storage).await;
+        bench.apply(&[up("a", 1, 10, "ten"), del("a", 2, 5), del("a", 3, 50)]).await;
+        let graves = bookkeep::Graves { table: bench.table.name().clone(), storage };
+        let closed_ms = bookkeep::now_ms(&mut bench.session).await.expect("a clock") + 60_000;
+        let generation = bookkeep::Generation {
+            number: 1,
+            opened_ms: 0,
+            closed_ms,
+            ends: Vec::new(),
+            is_collected: false,
+            collected: 0,
+        };
+        let collected = bookkeep::collect(&mut bench.session, "p", &graves, &generation).await.expect("collected");
+        assert_eq!((collected, bench.tombstones().await), (2, 0), "{storage:?}");
+        let refused = async |bench: &mut Bench, event: Event| {
+            let plan = bench.plan(&[event]);
+            let failure = bench.session.apply(&plan).await.expect_err("below the floor");
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Record, "below_floor"), "{failure}");
+        };
+        for (key, at) in [(2, 6), (3, 49), (4, 50), (4, 1)] {
+            refused(&mut bench, up("a", key, at, "risen")).await;
+        }
+        bench.apply(&[del("a", 2, 7)]).await;
+        refused(&mut bench, up("a", 2, 8, "risen")).await;
+        assert_eq!(bench.apply(&[up("a", 2, 6, "older")]).await, outcome(0, 0, 1, 0, 0), "it only loses");
+        assert_eq!(bench.apply(&[up("a", 1, 9, "old")]).await, outcome(0, 1, 0, 0, 0));
+        assert_eq!(bench.apply(&[up("a", 1, 20, "twenty"), up("a", 5, 51, "new")]).await.applied, 2);
+        assert_eq!(bench.rows().await, ["a1 twenty", "a5 new"]);
+        let counters = bookkeep::table_counters(&mut bench.session, "p").await.expect("counters");
+        assert_eq!(counters[0].sums.tombstones_delta, bench.tombstones().await, "{storage:?}");
+    }
+}
+
 #[tokio::test]
 async fn tokens_of_other_sources_undo_the_whole_plan() {
     for (storage, event) in [
@@ -315,5 +353,34 @@ async fn rows_are_found_by_the_index() {
             };
             assert_eq!(steps.iter().find(scans), None, "{storage:?} {key:?} {statement}\n{steps:#?}");
         }
+    }
+}
+
+/// A row whose delete event is gone goes if nothing newer was written meanwhile; its own newest event brings it back, older
+/// ones do not (invariants 2 and 3).
+#[tokio::test]
+async fn orphans_delete_exactly_the_row_that_was_seen() {
+    for (delete, storage) in
+        [(DeleteMode::Hard, COLUMN), (DeleteMode::Soft, COLUMN), (DeleteMode::Hard, SIDE), (DeleteMode::Soft, SIDE)]
+    {
+        let mut bench = Bench::new(delete, storage).await;
+        if storage == SIDE && delete == DeleteMode::Soft && !bench.table.shape.has_deleted {
+            continue;
+        }
+        bench.apply(&[up("a", 1, 5, "one"), up("a", 2, 5, "two")]).await;
+        let key = |id: i64| vec![Value::from("a"), Value::Int(id)];
+        let live = bookkeep::live_row(&mut bench.session, &bench.table, &key(1)).await.expect("a look");
+        assert_eq!(live, Some(bookkeep::LiveRow { token: Some(token(5)) }));
+        let orphan = |id, at| Orphan { token: token(at), below: token(at - 1), key: key(id) };
+        let mut plan = bench.plan(&[]);
+        plan.tables[0].orphans = vec![orphan(1, 5), orphan(2, 4), orphan(3, 5)];
+        let outcome = bench.session.apply(&plan).await.expect("applied").tables[0];
+        assert_eq!((outcome.applied, outcome.superseded_by_row), (1, 2), "{delete:?} {storage:?}");
+        assert_eq!(bench.tombstones().await, outcome.tombstones_delta, "{delete:?} {storage:?}");
+        let live = bookkeep::live_row(&mut bench.session, &bench.table, &key(1)).await.expect("a look");
+        assert_eq!(live, None, "{delete:?} {storage:?}");
+        assert_eq!(bench.apply(&[up("a", 1, 4, "old")]).await.applied, 0);
+        assert_eq!(bench.apply(&[up("a", 1, 5, "again")]).await.applied, 1);
+        assert_eq!(bench.rows().await, ["a1 again", "a2 two"], "{delete:?} {storage:?}");
     }
 }

@@ -1,0 +1,1 @@
+select pipeline from lastword.table_counter where table_name = ? order by pipeline

@@ -1,0 +1,1 @@
+insert into lastword.collection_floor (table_name, scope, token) values (?, ?, ?)

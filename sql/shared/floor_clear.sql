@@ -1,0 +1,1 @@
+delete from lastword.collection_floor where table_name = ?

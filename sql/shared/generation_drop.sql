@@ -1,0 +1,1 @@
+delete from lastword.tombstone_generation where table_name = ? and generation = ?

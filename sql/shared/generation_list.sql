@@ -1,0 +1,2 @@
+select generation, opened_ms, closed_ms, ends, state, collected
+from lastword.tombstone_generation where table_name = ? order by generation

@@ -1,0 +1,1 @@
+select id, pipeline, ranges from lastword.replay where state = 'running' order by id
