@@ -242,6 +242,7 @@ impl SourcePosition {
                 Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
+            // Streams in the order of their commits, so that a lower one is noticed. Their snapshots are not told apart.
             Self::SqlServer { commit: [a, b, c, d, e, f, g, h, ..], phase: Phase::Stream, .. } => {
                 Place::Numbered { marker: "", number: u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) }
             }
@@ -252,6 +253,9 @@ impl SourcePosition {
             | Self::Tso(number) => Place::Numbered { marker: "", number: *number },
             Self::Mongo { seconds, ord, phase: Phase::Stream } => {
                 Place::Numbered { marker: "", number: u64::from(*seconds) << 32 | u64::from(*ord) }
+            }
+            Self::Db2 { commit, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::try_from(*commit).unwrap_or(u64::MAX) }
             }
             _ => Place::Unknown,
         }
