@@ -224,7 +224,7 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             finding.order = order_text(&mapping.order, met.position);
             finding.why = format!("key {}", key_text(&mapping.table));
         }
-        Ok(Resolved::Whole(_)) => finding.why = "a TRUNCATE".to_owned(),
+        Ok(Resolved::Whole(_) | Resolved::Missing(_)) => finding.why = "a TRUNCATE".to_owned(),
         Ok(Resolved::Log(_)) => finding.why = "asked for by name".to_owned(),
         Err(Refused::Table(why)) if why.reason == "would_create" => {
             finding.verdict = "would be created";

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::guard::{Guard, stands};
 use super::ledger::Top;
 use super::mapping::{Change, Effect, Mapping};
 use super::plan::{
@@ -154,7 +155,7 @@ impl BatchBuilder {
             }
             Some(known) => {
                 build.collapsed += 1;
-                if token > known.token {
+                if token > known.token || !stands(Guard::Collapse) {
                     *known = entry;
                 }
             }

@@ -11,6 +11,7 @@ pub mod dialect;
 pub mod epoch;
 pub mod event;
 pub mod failure;
+pub mod guard;
 pub mod lane;
 pub mod ledger;
 pub mod mapping;

@@ -61,6 +61,7 @@
 
 use super::epoch::FIRST_EPOCH;
 use super::event::{Place, SourcePosition};
+use super::guard::{Guard, stands};
 use super::ledger::Ledger;
 use super::record::TopicPartition;
 use super::token::{Layout, Phase, Token, TokenWriter};
@@ -110,7 +111,8 @@ pub fn token(
     let kafka = |writer: TokenWriter| writer.kafka(at.partition, offset);
     let token = match position {
         SourcePosition::Postgres { commit, lsn, phase } => {
-            let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
+            let floor = if stands(Guard::SnapshotFloor) { ledger.floor(offset) } else { 0 };
+            let commit = commit.unwrap_or(0).max(*lsn).max(floor);
             begin(Layout::Postgres).number(commit).phase(*phase).number(*lsn)
         }
         SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {

@@ -57,7 +57,7 @@ const REASONS: &[Reason] = &[
     },
     Reason {
         code: "orphan_null",
-        meaning: "a null value whose delete event is gone (compacted away), for a key that may have a row from elsewhere",
+        meaning: "a null value whose delete event is gone, for a row that no event wrote, or of a topic whose keys do not tell the table",
         remedy: "compare the key with the source; an incremental snapshot signal brings a row that lives, a row that is gone there can be deleted by hand",
     },
     Reason {

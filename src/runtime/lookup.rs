@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::table::{Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::LiveRow;
+use crate::sink::bookkeep::{LiveRow, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// See the module.
 pub trait Lookup: Send {
@@ -27,6 +27,10 @@ pub trait Lookup: Send {
 
     /// Admits events of a scope to a table; else says which scope's rows it holds.
     fn admit(&mut self, table: &Table, scope: u16) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+
+    /// Keeps the token of a TRUNCATE of a table that is not there (yet). Fails, to be asked again, if it appeared meanwhile.
+    fn truncate_missing(&mut self, missing: &Missing, token: Token)
+    -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// The token of a key's row or tombstone.
     fn stored_token(
@@ -40,6 +44,9 @@ pub trait Lookup: Send {
         &mut self,
         question: EpochQuestion,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
+
+    /// The source tables whose rows came through a topic.
+    fn sources(&mut self, topic: &str) -> impl Future<Output = Result<Vec<TopicSource>, Failure>> + Send;
 
     /// The live row of a key, if it has one.
     fn live_row(
@@ -69,6 +76,18 @@ impl Lookup for Live<'_> {
         self.scopes.admit(table.name(), scope).await
     }
 
+    /// At once and not with the batch: a truncate token only ever grows, and its record is read again if the batch is lost.
+    async fn truncate_missing(&mut self, missing: &Missing, token: Token) -> Result<(), Failure> {
+        let Missing { name, delete, token_storage } = missing;
+        bookkeep::truncate_missing(self.session, name, *delete, *token_storage, token).await?;
+        // Who makes the table from now on sees the token; who made it before may have filled it without.
+        if self.session.describe(name).await?.is_some() {
+            let what = format!("table {name} was made while a TRUNCATE of it was read");
+            return Err(Failure::new(Class::Transient, "table_appeared", what));
+        }
+        Ok(())
+    }
+
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
@@ -76,6 +95,10 @@ impl Lookup for Live<'_> {
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
         bookkeep::epoch(self.session, &question).await
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        bookkeep::topic_sources(self.session, topic).await
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

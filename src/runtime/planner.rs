@@ -2,7 +2,7 @@
 
 mod epochs;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,14 +22,14 @@ use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
 use crate::core::plan::{KnownNulls, LedgerEntry, Plan, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, Table};
+use crate::core::table::{ColumnType, DeleteMode, Table};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
 use super::lookup::{Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -82,6 +82,8 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Topics with rows of several tables.
+    pub(super) mixed: HashSet<Arc<str>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -110,6 +112,7 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            mixed: HashSet::new(),
             checkpoint_owner,
             repair,
             follows,
@@ -335,7 +338,7 @@ impl Planner {
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
+        let record = reading.record;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -345,7 +348,7 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(_) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
@@ -358,7 +361,8 @@ impl Planner {
                 builder.filtered(record, event.op);
                 Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
+            Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
             Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
@@ -367,7 +371,7 @@ impl Planner {
             Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
-                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                    self.met(&record.at.topic, Arc::clone(&mapping));
                 }
                 self.row(builder, reading, &event, &mapping, lookup).await?
             }
@@ -400,7 +404,10 @@ impl Planner {
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let resolved = lookup.resolve(met).await?;
-        self.mappings.insert(known, resolved.clone());
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
         Ok(resolved)
     }
 
@@ -486,16 +493,12 @@ impl Planner {
     async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
+        reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        table: Option<Arc<Table>>,
+        table: Result<&Arc<Table>, &Missing>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Some(table) = table else {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        };
+        let Reading { record, incarnation, .. } = *reading;
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -504,13 +507,27 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
-        if let Err(why) = admit(&table, scope, event, lookup).await? {
+        if let Ok(table) = table
+            && let Err(why) = admit(table, scope, event, lookup).await?
+        {
             return Ok(Err(why));
         }
         if let Err(why) = self.watch(record, event, token) {
             return Ok(Err(why));
         }
-        Ok(match builder.truncate(record, &table, token) {
+        let table = match table {
+            Ok(table) => table,
+            Err(missing) => {
+                if missing.delete == DeleteMode::Ignore {
+                    builder.filtered(record, Op::Truncate);
+                } else {
+                    lookup.truncate_missing(missing, token).await?;
+                    builder.control(record);
+                }
+                return Ok(Ok(Step::Next));
+            }
+        };
+        Ok(match builder.truncate(record, table, token) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),

@@ -1,6 +1,7 @@
 //! Simulation: random histories through the real decoder, planner, batch and lane against a destination in memory, with random
 //! cuts, failures, crashes, takeovers and replays. A failing run prints its seed.
 
+mod compacted;
 mod history;
 mod store;
 
@@ -216,6 +217,12 @@ fn done(store: &Store, history: &History, key: &str) -> bool {
 
 /// Applies a history with two processes that fail, crash and take partitions from each other.
 async fn run(history: &History, seed: u64, trouble: i64, seen: &mut Seen) -> Store {
+    run_over(history, history, 0, seed, trouble, seen).await
+}
+
+/// The same over a log that becomes another one (of the same offsets) after some steps.
+async fn run_over(first: &History, then: &History, switch: usize, seed: u64, trouble: i64, seen: &mut Seen) -> Store {
+    let mut history = first;
     let config = config();
     let mut random = Random(seed);
     let mut store = Store::default();
@@ -225,6 +232,9 @@ async fn run(history: &History, seed: u64, trouble: i64, seen: &mut Seen) -> Sto
     let mut processes = [Process::new("one", LIVE, rows, &config), Process::new("two", LIVE, rows, &config)];
     processes[0].claim(&mut store, &partitions);
     for step in 0..100_000 {
+        if step == switch {
+            history = then;
+        }
         if done(&store, history, LIVE) {
             return store;
         }

@@ -20,6 +20,7 @@ use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
 /// Between two looks for a table that another process may be altering.
@@ -32,10 +33,23 @@ pub enum Resolved {
     Skip,
     /// Rows of a table.
     Rows(Arc<Mapping>),
-    /// The whole table (TRUNCATE), if it is there.
-    Whole(Option<Arc<Table>>),
+    /// The whole table (TRUNCATE).
+    Whole(Arc<Table>),
+    /// TRUNCATE of a table that is not there (yet): its token holds for what comes.
+    Missing(Arc<Missing>),
     /// Entries of a change log.
     Log(Arc<Table>),
+}
+
+/// A table that is not there, as the configuration wants it.
+#[derive(Debug)]
+pub struct Missing {
+    /// Its name.
+    pub name: TableName,
+    /// What deletes do in it.
+    pub delete: DeleteMode,
+    /// Where its tokens will be.
+    pub token_storage: TokenStorage,
 }
 
 /// What an event shows of its table.
@@ -149,7 +163,7 @@ impl Tables {
             return Ok(Resolved::Log(table));
         }
         if met.op == Op::Truncate {
-            return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
+            return self.meet_whole(session, known, topic_rule, rule, name).await;
         }
         let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
@@ -160,13 +174,24 @@ impl Tables {
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
+            self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        self.note(session, met).await?;
         known.insert(name, table);
         Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    /// Takes note of what the topic's keys belong to.
+    async fn note(&self, session: &mut Session, met: Met<'_>) -> Result<(), Failure> {
+        if !self.may_change || met.row.is_none() {
+            return Ok(());
+        }
+        let source = TopicSource { table: met.source.clone(), by_source: !met.position.is_none() };
+        bookkeep::add_topic(session, met.topic, &source).await
     }
 
     fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
@@ -208,7 +233,7 @@ impl Tables {
         topic_rule: Option<&TopicRule>,
         rule: &TableRule,
         name: TableName,
-    ) -> Result<Option<Arc<Table>>, Refused> {
+    ) -> Result<Resolved, Refused> {
         if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) || rule.offset_order {
             let what = format!(
                 "a TRUNCATE of {name} cannot be ordered by columns or offsets against changes of other partitions"
@@ -216,9 +241,12 @@ impl Tables {
             return Err(Refused::Table(Rejection::new("truncate", what)));
         }
         if let Some(table) = known.get(&name) {
-            return Ok(Some(Arc::clone(table)));
+            return Ok(Resolved::Whole(Arc::clone(table)));
         }
-        let Some(shape) = session.describe(&name).await? else { return Ok(None) };
+        let Some(shape) = session.describe(&name).await? else {
+            let (delete, token_storage) = (rule.delete, rule.token_storage);
+            return Ok(Resolved::Missing(Arc::new(Missing { name, delete, token_storage })));
+        };
         let names = topic_rule.and_then(|rule| rule.key.clone()).unwrap_or_else(|| shape.primary_key.clone());
         let key = key_columns(&shape, &names)?;
         check_key(self.config.sink.dialect, &shape, &key, &names)?;
@@ -227,7 +255,7 @@ impl Tables {
         }
         let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
         known.insert(name, Arc::clone(&table));
-        Ok(Some(table))
+        Ok(Resolved::Whole(table))
     }
 
     async fn meet_rows(

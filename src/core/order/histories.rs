@@ -290,7 +290,7 @@ fn tokens(
         let at = TopicPartition::new("t", event.partition);
         let ledger = known.ledgers.entry(event.partition).or_default();
         let position = rule(event);
-        if let Meeting::Ask(question) = ledger.meet(&at, &incarnation, event.offset, &position) {
+        if let Meeting::Ask(question) = ledger.meet(&at, &incarnation, event.offset, &position, None) {
             ledger.add(match settle(&known.epochs, &question).expect("one source") {
                 Settled::Known(row) => row,
                 Settled::New(row) => {

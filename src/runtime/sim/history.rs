@@ -37,8 +37,10 @@ impl Random {
 }
 
 /// A log, and what comes of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
+    /// Keys were spread over the partitions anew.
+    pub moved: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
@@ -129,8 +131,8 @@ pub fn history(seed: u64) -> History {
             writer.recreate();
         }
     }
-    let (feed, last) = (writer.feed, writer.last);
-    lay_out(&mut random, feed, last)
+    let (feed, last, moved) = (writer.feed, writer.last, writer.moved > 0);
+    History { moved, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {

@@ -20,8 +20,8 @@ use crate::core::table::{Table, fixture};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::Lookup;
-use crate::runtime::tables::{Met, Refused, Resolved};
-use crate::sink::bookkeep::LiveRow;
+use crate::runtime::tables::{Met, Missing, Refused, Resolved};
+use crate::sink::bookkeep::{LiveRow, TopicSource};
 
 use super::history::{BAD, Random};
 
@@ -53,6 +53,7 @@ pub struct Store {
     pub epochs: Vec<EpochRow>,
     pub sum: TableOutcome,
     pub missed: u64,
+    sources: HashMap<String, TopicSource>,
     scopes: HashMap<String, u16>,
     tables: HashMap<String, Arc<Table>>,
 }
@@ -241,8 +242,11 @@ impl Lookup for Answers<'_> {
         self.trouble()?;
         let table = self.store.met(&met.source.table);
         if met.op == crate::core::event::Op::Truncate {
-            return Ok(Resolved::Whole(Some(table)));
+            return Ok(Resolved::Whole(table));
         }
+        let by_source = !met.position.is_none();
+        let source = TopicSource { table: met.source.clone(), by_source };
+        self.store.sources.insert(met.topic.to_owned(), source);
         let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
         mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
     }
@@ -255,6 +259,10 @@ impl Lookup for Answers<'_> {
 
     async fn admit(&mut self, _: &Table, _: u16) -> Result<Option<String>, Failure> {
         Ok(None)
+    }
+
+    async fn truncate_missing(&mut self, _: &Missing, _: Token) -> Result<(), Failure> {
+        unreachable!("every table is there")
     }
 
     async fn stored_token(&mut self, _: &Table, _: &[Value]) -> Result<Option<Token>, Failure> {
@@ -274,6 +282,11 @@ impl Lookup for Answers<'_> {
         // An answer that gets lost after it was written.
         self.trouble()?;
         Ok(answer)
+    }
+
+    async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {
+        self.trouble()?;
+        Ok(self.store.sources.get(topic).cloned().into_iter().collect())
     }
 
     async fn live_row(&mut self, table: &Table, key: &[Value]) -> Result<Option<LiveRow>, Failure> {

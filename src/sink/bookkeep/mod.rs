@@ -25,6 +25,7 @@ mod sql;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
@@ -43,8 +44,9 @@ pub use replay::{
 };
 pub use tables::{
     LiveRow, TableCounters, TableState, admit_scope, ensure_table_state, live_row, lock_table, stored_tokens,
-    table_counters, table_scope, table_states, truncate_token,
+    table_counters, table_scope, table_states, truncate_missing, truncate_token,
 };
+pub use topics::{TopicSource, add_topic, topic_sources};
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Advance, Plan, TableOutcome};

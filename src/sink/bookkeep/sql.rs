@@ -115,6 +115,7 @@ macro_rules! statements {
 statements! {
     STORE_001 = "001_store" each;
     EPOCHS_002 = "002_epochs" each;
+    TOPICS_002 = "002_topics" each;
     TRANSACTIONS_002 = "002_transactions" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
@@ -142,6 +143,8 @@ statements! {
     EPOCH_LIST = "epoch_list" shared;
     EPOCH_FORGET = "epoch_forget" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    TOPIC_ADD = "topic_add" but_mysql;
+    TOPIC_GET = "topic_get" shared;
     LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;

@@ -11,7 +11,7 @@ use crate::core::value::Value;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged, stored};
-use super::sql;
+use super::{end, sql};
 
 /// What the store says about a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,22 @@ pub async fn table_scope<S: Statements>(session: &mut S, table: &str) -> Result<
     let Some(row) = rows.into_iter().next() else { return Ok(None) };
     let mut cells = Cells::new(row);
     Ok(Some((cells.int()?, cells.text()?)))
+}
+
+/// Keeps the token of a TRUNCATE for a table that is not there (yet), in a transaction of its own.
+pub async fn truncate_missing<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    delete: DeleteMode,
+    storage: TokenStorage,
+    token: Token,
+) -> Result<(), Failure> {
+    session.begin().await?;
+    let work = match ensure_table_state(session, table, Contract::FinalState, delete, storage).await {
+        Ok(_) => lock_table(session, table, Some(token)).await.map(drop),
+        Err(failure) => Err(failure),
+    };
+    end(session, work).await
 }
 
 /// The contract of every known table by its full name, in words.

@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 
 use crate::core::dialect::postgres::TableSql;
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::parking;
 use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
@@ -296,7 +297,7 @@ impl PostgresSession {
     /// Under the table's lock, with fresh statements, which see what other writers committed meanwhile: rows that a
     /// tombstone or the truncate token beats go, tombstones that a row beats go.
     async fn recheck(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
-        if part.is_log() || part.is_empty() || part.plan.table.single_writer {
+        if part.is_log() || part.is_empty() || part.plan.table.single_writer || !stands(Guard::Recheck) {
             return Ok(());
         }
         let truncate = bookkeep::lock_table(self, part.plan.table.name(), None).await?;
@@ -315,7 +316,8 @@ impl PostgresSession {
         }
         let mut rows = vec![Step::plain(part.sql.recheck())];
         let mut tombstones = vec![Step::plain(part.sql.exhume())];
-        if truncate.is_some() {
+        // The statements' own guard against TRUNCATE is backed by this one: they fall together.
+        if truncate.is_some() && stands(Guard::Truncate) {
             rows.push(step(part.sql.recheck_truncate()));
             tombstones.push(step(part.sql.recheck_truncate_tombstones()));
         }

@@ -2,6 +2,7 @@
 
 mod gaps;
 mod group;
+mod nulls;
 mod offsets;
 mod replay;
 mod restarts;
