@@ -1,32 +1,30 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord, OnRegression};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
-use crate::core::collect::{below, below_floor};
-use crate::core::decode::{TopicDecoder, row_json};
+use crate::core::collect::below_floor;
+use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, Place, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, Place, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Meeting, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Plan, SnapshotEnd, Upsert};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Plan, Upsert};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, Table};
+use crate::core::table::Table;
 use crate::core::token::Token;
-use crate::core::value::Value;
 use crate::sink::Session;
 
+use super::log_row::{log_columns, log_value, no_token};
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
 use super::tables::{Met, Refused, Resolved, Tables};
@@ -56,11 +54,11 @@ pub(super) enum Step {
 }
 
 /// A record with what was decoded of it.
-struct Reading<'r> {
-    record: &'r Record,
+pub(super) struct Reading<'r> {
+    pub(super) record: &'r Record,
     /// The bytes that the event points into.
     value: &'r Bytes,
-    incarnation: &'r Arc<str>,
+    pub(super) incarnation: &'r Arc<str>,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -80,7 +78,7 @@ pub struct Planner {
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
     /// Bounds of the tables of the plan that is being made.
-    bounds: HashMap<u32, Arc<Bounds>>,
+    pub(super) bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -465,63 +463,6 @@ impl Planner {
         })
     }
 
-    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
-    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
-    /// a collection in between makes.
-    async fn below_floor<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        mapping: &Mapping,
-        key: &[u8],
-        row: &[Value],
-        token: Token,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let table = &mapping.table;
-        let bounds = match self.bounds.entry(table.id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
-        };
-        if !below(&bounds.floors, &token) {
-            return Ok(false);
-        }
-        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
-        match builder.held(table, key) {
-            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
-            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
-            None if loses(bounds.truncate) => Ok(false),
-            None => {
-                let key = mapping.key_of(row);
-                let stored = lookup.stored_token(table, &key).await?;
-                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
-            }
-        }
-    }
-
-    /// Takes note of the last row of a snapshot.
-    fn note_snapshot(
-        &self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        mapping: &Mapping,
-        scope: u16,
-    ) {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger =
-            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
-        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
-        if let Some((token, position)) = token {
-            builder.snapshot_ended(SnapshotEnd {
-                table: mapping.table.name().clone(),
-                topic: Arc::clone(&record.at.topic),
-                incarnation: Arc::clone(incarnation),
-                token,
-                position,
-            });
-        }
-    }
-
     async fn token_of<L: Lookup>(
         &self,
         record: &Record,
@@ -610,59 +551,5 @@ impl Planner {
         let row = Upsert { token: token.unwrap_or_else(no_token), values };
         builder.log(record, table, columns, row, event.op, event.source_time_ms);
         Ok(Ok(Step::Next))
-    }
-}
-
-/// A change log does not compare tokens; a row without one still needs a value of the type.
-fn no_token() -> Token {
-    crate::core::token::TokenWriter::new(0, 0).finish()
-}
-
-/// Columns of a change log that are filled: those of the fixed set, in the order of the table.
-fn log_columns(table: &Table) -> Arc<[usize]> {
-    let known = |name: &str| LOG_COLUMNS.contains(&name);
-    table.shape.columns.iter().enumerate().filter(|(_, column)| known(&column.name)).map(|(at, _)| at).collect()
-}
-
-/// The fixed columns of a change log.
-const LOG_COLUMNS: [&str; 11] = [
-    "topic",
-    "incarnation",
-    "partition_id",
-    "record_offset",
-    "op",
-    "token",
-    "source_time_ms",
-    "record_time_ms",
-    "key_json",
-    "before_json",
-    "after_json",
-];
-
-fn log_value(
-    column: &crate::core::table::Column,
-    record: &Record,
-    incarnation: &Arc<str>,
-    event: &RawEvent<'_>,
-    token: Option<Token>,
-) -> Value {
-    let json = |row: &Option<RawRow<'_>>| match row {
-        None => Value::Null,
-        Some(row) if column.kind == ColumnType::Json => Value::Json(ByteString::from(row_json(row))),
-        Some(row) => Value::text(row_json(row)),
-    };
-    match column.name.as_str() {
-        "topic" => Value::from(&*record.at.topic),
-        "incarnation" => Value::from(&**incarnation),
-        "partition_id" => Value::from(record.at.partition),
-        "record_offset" => Value::from(record.offset),
-        "op" => Value::from(&*event.op_text),
-        "token" => token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
-        "source_time_ms" => event.source_time_ms.into(),
-        "record_time_ms" => record.timestamp_ms.into(),
-        "key_json" => json(&event.key),
-        "before_json" => json(&event.before),
-        "after_json" => json(&event.after),
-        _ => Value::Null,
     }
 }
