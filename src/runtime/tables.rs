@@ -164,7 +164,7 @@ impl Tables {
         let table = match resolved {
             Resolved::Rows(mapping) => mapping.table.name(),
             Resolved::Whole(table) => table.name(),
-            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(_) => return Ok(()),
+            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(..) => return Ok(()),
         };
         let feed = (met.topic.to_owned(), met.source.clone(), table.clone());
         let Some(session) = state.session.as_mut().filter(|_| self.may_change && !state.fed.contains(&feed)) else {
