@@ -132,6 +132,9 @@ pub struct BatchConfig {
     pub bytes: usize,
     /// Age of its first record.
     pub age: Duration,
+    /// It ends between source transactions; a partition that stays silent at its end for so long holds no more of one. `None`
+    /// ends batches anywhere.
+    pub align_wait: Option<Duration>,
 }
 
 /// How a table is treated.

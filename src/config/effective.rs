@@ -40,7 +40,11 @@ pub fn effective(config: &Config) -> String {
     page.section("[batch]")
         .plain("rows", config.batch.rows)
         .text("bytes", &format_size(config.batch.bytes))
-        .text("age", &format_duration(config.batch.age));
+        .text("age", &format_duration(config.batch.age))
+        .text("align", if config.batch.align_wait.is_some() { "transaction" } else { "none" });
+    if let Some(wait) = config.batch.align_wait {
+        page.text("align_wait", &format_duration(wait));
+    }
     write_rule(page.section("[defaults]"), &config.defaults);
     config.tables.iter().for_each(|rule| write_topic_rule(&mut page, rule));
     if config.plain.decimal.is_some() || config.plain.time.is_some() {

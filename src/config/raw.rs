@@ -53,6 +53,16 @@ pub enum Evolve {
     Widen,
 }
 
+/// Where a batch may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Anywhere.
+    None,
+    /// Between source transactions.
+    Transaction,
+}
+
+words!(Align { "none" => Align::None, "transaction" => Align::Transaction });
 words!(Kind { "kafka" => Kind::Kafka, "file" => Kind::File });
 words!(Start { "earliest" => Start::Earliest, "latest" => Start::Latest });
 words!(Contract { "final-state" => Contract::FinalState, "change-log" => Contract::ChangeLog });
@@ -261,6 +271,10 @@ section! {
         bytes: Size,
         /// Age.
         age: Duration,
+        /// Where batches may end.
+        align: Align,
+        /// How long a partition is silent that holds no more of a transaction.
+        align_wait: Duration,
     }
 }
 

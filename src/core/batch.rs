@@ -188,11 +188,12 @@ impl BatchBuilder {
         build.is_some_and(|build| build.entries.contains_key(key) || build.orphans.contains_key(key))
     }
 
-    /// The token of a key's newest full row or delete in the batch so far, and whether it is a delete.
+    /// The token of a key's newest change in the batch so far, and whether it is a delete.
     pub fn held(&self, table: &Table, key: &[u8]) -> Option<(Token, bool)> {
         let entry = self.tables.get(&(table.name().clone(), table.id))?.entries.get(key)?;
-        let whole = entry.whole.as_ref()?;
-        Some((whole.token, matches!(whole.state, State::Deleted(_))))
+        let newest = *entry.tokens().max()?;
+        let deleted = |whole: &Whole| whole.token == newest && matches!(whole.state, State::Deleted(_));
+        Some((newest, entry.whole.as_ref().is_some_and(deleted)))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.

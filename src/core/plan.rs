@@ -33,6 +33,8 @@ pub struct Plan {
     pub ledger: Vec<LedgerEntry>,
     /// Snapshots that ended in this batch.
     pub snapshots: Vec<SnapshotEnd>,
+    /// What the destination holds of source transactions after this plan, where it has news; see [`super::align`].
+    pub consistency: Vec<Consistency>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
     /// Of a replay: if there are more when it ends, it must be made again.
@@ -275,6 +277,19 @@ pub struct SnapshotEnd {
     pub token: Token,
     /// Its position in the source, as the ledger knows it.
     pub position: u64,
+}
+
+/// News about how far the destination is consistent with a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    /// The source, with the marker of its GTIDs: `postgresql shop`, `mariadb shop 0`.
+    pub source: String,
+    /// Position up to which it certainly holds all transactions, for people; `None` if it is what it was.
+    pub position: Option<String>,
+    /// Transactions of this batch whose end was told by silence alone.
+    pub by_time: u64,
+    /// Transactions of this batch that were cut inside: too large, or searched for a bad record.
+    pub inside: u64,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.

@@ -10,7 +10,7 @@ use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
 use crate::core::merge::Base;
-use crate::core::table::Table;
+use crate::core::table::{Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
@@ -38,6 +38,9 @@ pub trait Lookup: Send {
     /// Keeps the token of a TRUNCATE of a table that is not there (yet). Fails, to be asked again, if it appeared meanwhile.
     fn truncate_missing(&mut self, missing: &Missing, token: Token)
     -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Admits events of a scope to a table; else says which scope's rows it holds.
+    fn admit(&mut self, table: &TableName, scope: u16) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
 
     /// The token of a key's row or tombstone.
     fn stored_token(
@@ -104,6 +107,10 @@ impl Lookup for Live<'_> {
         Ok(())
     }
 
+    async fn admit(&mut self, table: &TableName, scope: u16) -> Result<Option<String>, Failure> {
+        self.scopes.admit(table, scope).await
+    }
+
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
@@ -140,12 +147,14 @@ impl Lookup for Live<'_> {
 pub struct Scopes {
     sink: Sink,
     known: Mutex<HashMap<String, u16>>,
+    /// The scope of each table's rows: it never changes.
+    admitted: Mutex<HashMap<TableName, u16>>,
 }
 
 impl Scopes {
     /// Scopes of a destination.
     pub fn new(sink: Sink) -> Self {
-        Self { sink, known: Mutex::default() }
+        Self { sink, known: Mutex::default(), admitted: Mutex::default() }
     }
 
     pub(super) async fn id(&self, description: String) -> Result<u16, Failure> {
@@ -156,5 +165,17 @@ impl Scopes {
         let id = bookkeep::scope_id(&mut session, &description).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(description, id);
         Ok(id)
+    }
+
+    async fn admit(&self, table: &TableName, scope: u16) -> Result<Option<String>, Failure> {
+        if self.admitted.lock().unwrap_or_else(PoisonError::into_inner).get(table) == Some(&scope) {
+            return Ok(None);
+        }
+        let mut session = self.sink.session("scopes").await?;
+        let other = bookkeep::admit_scope(&mut session, table, scope).await?;
+        if other.is_none() {
+            self.admitted.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), scope);
+        }
+        Ok(other)
     }
 }

@@ -25,7 +25,7 @@ use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
 use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan, SnapshotEnd};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{DeleteMode, Table};
+use crate::core::table::{DeleteMode, Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
@@ -542,6 +542,11 @@ impl Planner {
             return Ok(Err(below_floor(mapping.table.name())));
         }
         if mapping.order == OrderPolicy::Source
+            && let Err(why) = admit(mapping.table.name(), scope, event, lookup).await?
+        {
+            return Ok(Err(why));
+        }
+        if mapping.order == OrderPolicy::Source
             && let Err(why) = self.watch(record, event, token)
         {
             return Ok(Err(why));
@@ -660,6 +665,10 @@ impl Planner {
         let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
+        let name = table.as_ref().map_or_else(|missing| &missing.name, |table| table.name());
+        if let Err(why) = admit(name, scope, event, lookup).await? {
+            return Ok(Err(why));
+        }
         if let Err(why) = self.watch(record, event, token) {
             return Ok(Err(why));
         }
@@ -681,6 +690,26 @@ impl Planner {
             Pushed::Rejected(why) => Err(why),
         })
     }
+}
+
+/// Refuses a second source for a table whose rows carry tokens of another one: not a record here and there, the whole table.
+async fn admit<L: Lookup>(
+    table: &TableName,
+    scope: u16,
+    event: &RawEvent<'_>,
+    lookup: &mut L,
+) -> Result<Result<(), Rejection>, Failure> {
+    let Some(own) = lookup.admit(table, scope).await? else { return Ok(Ok(())) };
+    Ok(Err(Rejection::table("two_sources", two_sources(&table.to_string(), &own, &event.source))))
+}
+
+/// What is wrong with two sources for one table, and what to do.
+pub(crate) fn two_sources(table: &str, own: &str, other: &str) -> String {
+    format!(
+        "table {table} holds the changes of \"{own}\"; those of \"{other}\" cannot be ordered among them, because positions of \
+         two sources cannot be compared. Give each source a table of its own (`into`), or name columns that order the changes \
+         of both (`order_by`)"
+    )
 }
 
 /// The decoder of a topic.

@@ -8,6 +8,7 @@ mod matrix;
 mod on_services;
 mod partial;
 mod stage;
+mod transactions;
 mod verdicts;
 
 use lastword::core::dialect::Dialect;

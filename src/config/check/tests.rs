@@ -171,6 +171,19 @@ fn rules_are_judged() {
 }
 
 #[test]
+fn transactions_need_one_writer() {
+    let text = format!("{SMALL}[batch]\nalign = \"transaction\"\n");
+    let refused = problems(&text, &[], &[]).join("\n");
+    assert!(refused.contains("batch.align") && refused.contains("writers = 1 under [sink]"), "{refused}");
+    let flags = ["sink.writers=1".to_owned()];
+    let config = load_text("lastword.toml", &text, &Environment::default(), &flags).expect("one writer");
+    assert_eq!(config.batch.align_wait, Some(Duration::from_secs(1)));
+    assert_eq!(read(SMALL).batch.align_wait, None);
+    let waits = format!("{SMALL}[batch]\nalign_wait = \"2s\"\n");
+    assert!(problems(&waits, &[], &[])[0].contains("align = \"transaction\""));
+}
+
+#[test]
 fn the_most_exact_rule_is_asked_first() {
     let config = read(&format!(
         "{SMALL}[defaults]\noffset_order = true\ndelete = \"soft\"\nunavailable_value = \"~\"\n[[table]]\ntopic = \"^harbor\"\ninto = \"a\"\n\

@@ -252,6 +252,8 @@ fn read_untyped(json: &str, column: &ColumnType, rules: PlainRules, owner: &Byte
     let is_text = json.starts_with('"');
     Ok(match column {
         ColumnType::Bool | ColumnType::Int { .. } if json == "true" || json == "false" => Value::Bool(json == "true"),
+        // Canal and TiCDC write every value as text.
+        ColumnType::Int { .. } if is_text => Value::Int(integer(&string(json, owner)?)?),
         ColumnType::Bool | ColumnType::Int { .. } => Value::Int(integer(json)?),
         ColumnType::Float32 => Value::Float32(float32(json)?),
         ColumnType::Float64 => Value::Float64(float(json)?),

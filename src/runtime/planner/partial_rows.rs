@@ -66,7 +66,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         pipeline: "p".into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
         sink: sink.clone(),
-        batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO },
+        batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults: rule,
         tables: vec![topic],
         plain: PlainConfig::default(),

@@ -41,8 +41,8 @@ impl Random {
 /// A log, and what comes of it.
 #[derive(Clone, Default)]
 pub struct History {
-    /// Keys were spread over the partitions anew.
-    pub moved: bool,
+    /// Neither were keys spread over the partitions anew, nor did the source's positions start again.
+    pub calm: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
@@ -98,6 +98,8 @@ struct Writer<'r> {
     gtids: [u64; PRIMARIES.len()],
     /// How often keys were spread over the partitions anew.
     moved: i64,
+    /// It failed over, or its connector was made anew.
+    restarted: bool,
 }
 
 pub fn history(seed: u64) -> History {
@@ -123,6 +125,7 @@ pub fn history(seed: u64) -> History {
         primary: 0,
         gtids: [0; PRIMARIES.len()],
         moved: 0,
+        restarted: false,
     };
     writer.snapshot();
     // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
@@ -137,15 +140,18 @@ pub fn history(seed: u64) -> History {
             writer.redeliver();
         }
         if writer.random.chance(6) {
+            writer.restarted = true;
             writer.fail_over();
         }
         if writer.random.chance(4) {
+            writer.restarted = true;
             writer.recreate();
         }
     }
-    let (feed, last, partial, moved) = (writer.feed, writer.last, writer.partial, writer.moved > 0);
+    let (feed, last, partial) = (writer.feed, writer.last, writer.partial);
+    let calm = writer.moved == 0 && !writer.restarted;
     let partial = partial.into_iter().map(|(table, id)| (table.to_owned(), id)).collect();
-    History { moved, partial, ..lay_out(&mut random, feed, last) }
+    History { calm, partial, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {

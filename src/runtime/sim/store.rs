@@ -18,7 +18,7 @@ use crate::core::nulls::NULL_DELETE;
 use crate::core::order::OrderPolicy;
 use crate::core::plan::{Advance, Applied, Counts, LedgerEntry, Plan, TableOutcome, TablePlan};
 use crate::core::record::TopicPartition;
-use crate::core::table::{Table, fixture};
+use crate::core::table::{Table, TableName, fixture};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::runtime::lookup::{Bounds, Lookup};
@@ -379,6 +379,10 @@ impl Lookup for Answers<'_> {
 
     async fn truncate_missing(&mut self, _: &Missing, _: Token) -> Result<(), Failure> {
         unreachable!("every table is there")
+    }
+
+    async fn admit(&mut self, _: &TableName, _: u16) -> Result<Option<String>, Failure> {
+        Ok(None)
     }
 
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {

@@ -1,6 +1,7 @@
 //! Bookkeeping against real databases: SQLite, and PostgreSQL and MariaDB in the module `on_services`.
 
 mod cases;
+mod news;
 
 use std::time::Duration;
 
@@ -121,6 +122,8 @@ everywhere! {
     a_claim_ends_the_session_that_keeps_its_row
     the_same_partitions_are_claimed_by_many_at_once
     stored_tokens_are_those_of_rows_and_tombstones
+    news_of_sources_add_up
+    a_table_belongs_to_one_scope
     a_store_of_format_1_keeps_its_facts
     partitions_that_ask_at_once_get_one_epoch
     an_operators_epoch_raises_the_fences

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::Database;
+pub(super) use super::news::{a_table_belongs_to_one_scope, news_of_sources_add_up};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::ledger::Top;
