@@ -66,6 +66,7 @@ words!(PlainTime {
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
 });
+words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
 words!(Form {
     "debezium" => Form::Debezium,
     "flat" => Form::Flat,
@@ -77,7 +78,6 @@ words!(Form {
     "ticdc" => Form::Ticdc,
     "cockroachdb" => Form::Cockroach,
 });
-words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
 /// A value of a librdkafka property.

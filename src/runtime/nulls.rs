@@ -126,7 +126,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Key { mapping, values, canonical } = key;
-        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None("a null value has no position"));
+        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None("a null value carries none"));
         let scope = scope_description(&mapping.order, "", &position, &name, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let at: Option<Token> = match &mapping.order {

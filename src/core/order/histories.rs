@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::epoch::{Settled, settle};
+use super::super::epoch::{EpochRow, Settled, settle};
 use super::super::event::Gtid;
 use super::super::ledger::Meeting;
 use super::super::token::text::describe;
@@ -271,29 +271,39 @@ const RULES: [(&str, Rule); 17] = [
     ("Canal", |it| SourcePosition::Binlog { gtid: gtid(it), file: 0, pos: 0, row: None, phase: it.phase }),
 ];
 
-/// Tokens of all events, partition by partition as they lie in the log. With `ledgers` of a run before it is a replay.
+/// What a run leaves to the next one.
+#[derive(Default)]
+struct Known {
+    ledgers: BTreeMap<i32, Ledger>,
+    epochs: Vec<EpochRow>,
+}
+
+/// Tokens of all events, partition by partition as they lie in the log. With what is known of a run before it is a replay.
 fn tokens(
     sent: &[Sent],
     rule: Rule,
-    ledgers: &mut BTreeMap<i32, Ledger>,
+    known: &mut Known,
     token: impl Fn(&Sent, &SourcePosition, &Ledger, &TopicPartition) -> Token,
 ) -> Vec<Token> {
     let incarnation = Arc::from("-");
-    let mut rows = Vec::new();
-    let mut make = |event: &Sent| {
+    let make = |event: &Sent| {
         let at = TopicPartition::new("t", event.partition);
-        let ledger = ledgers.entry(event.partition).or_default();
+        let ledger = known.ledgers.entry(event.partition).or_default();
         let position = rule(event);
         if let Meeting::Ask(question) = ledger.meet(&at, &incarnation, event.offset, &position) {
-            let Ok(Settled::New(row)) = settle(&rows, &question) else { panic!("{question:?}") };
-            rows.push(row.clone());
-            ledger.add(row);
+            ledger.add(match settle(&known.epochs, &question).expect("one source") {
+                Settled::Known(row) => row,
+                Settled::New(row) => {
+                    known.epochs.push(row.clone());
+                    row
+                }
+            });
         }
-        let token = token(event, &position, ledger, &at);
-        ledger.raise((event.phase == Phase::Stream).then_some((token, None)));
-        token
+        let built = token(event, &position, ledger, &at);
+        ledger.raise(position.is_streamed().then_some((built, None)));
+        built
     };
-    sent.iter().map(&mut make).collect()
+    sent.iter().map(make).collect()
 }
 
 /// The rule that the program has.
@@ -339,11 +349,11 @@ proptest! {
         let mut random = Random(seed);
         let sent = sent(&History::new(&mut random), &mut random);
         for (name, rule) in RULES {
-            let mut ledgers = BTreeMap::new();
-            let first = tokens(&sent, rule, &mut ledgers, ours);
+            let mut known = Known::default();
+            let first = tokens(&sent, rule, &mut known, ours);
             let wrong = wrong_pair(&sent, &first, rule);
             prop_assert!(wrong.is_none(), "seed {seed}, {name}: {}", wrong.unwrap_or_default());
-            prop_assert!(first == tokens(&sent, rule, &mut ledgers, ours), "seed {seed}, {name}: a replay differs");
+            prop_assert!(first == tokens(&sent, rule, &mut known, ours), "seed {seed}, {name}: a replay differs");
             for token in &first {
                 prop_assert!(describe(token).is_some(), "seed {seed}, {name}: {token:?} cannot be read");
             }
@@ -380,7 +390,7 @@ fn wrong_rules_are_found_out() {
         let found = (0..2000).any(|seed| {
             let mut random = Random(seed);
             let sent = sent(&History::new(&mut random), &mut random);
-            let tokens = tokens(&sent, rule, &mut BTreeMap::new(), token);
+            let tokens = tokens(&sent, rule, &mut Known::default(), token);
             wrong_pair(&sent, &tokens, rule).is_some()
         });
         assert!(found, "{what}: no history shows that it is wrong");
