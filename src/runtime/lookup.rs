@@ -62,10 +62,12 @@ pub trait Lookup: Send {
         keys: &[PartialKey],
     ) -> impl Future<Output = Result<(Option<Token>, Vec<Base>), Failure>> + Send;
 
-    /// A row of a source epoch for a partition, found or made, under the destination's lock.
+    /// A row of a source epoch for a partition, found or, under the current fence, made; under the destination's lock.
     fn epoch(
         &mut self,
         question: EpochQuestion,
+        checkpoint_owner: &str,
+        fence: i64,
     ) -> impl Future<Output = Result<Result<EpochRow, Rejection>, Failure>> + Send;
 
     /// The source tables whose rows came through a topic.
@@ -129,8 +131,13 @@ impl Lookup for Live<'_> {
         Ok((truncate, bookkeep::bases(self.session, table, keys).await?))
     }
 
-    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
-        bookkeep::epoch(self.session, &question).await
+    async fn epoch(
+        &mut self,
+        question: EpochQuestion,
+        checkpoint_owner: &str,
+        fence: i64,
+    ) -> Result<Result<EpochRow, Rejection>, Failure> {
+        bookkeep::epoch(self.session, &question, checkpoint_owner, fence).await
     }
 
     async fn sources(&mut self, topic: &str) -> Result<Vec<TopicSource>, Failure> {

@@ -90,6 +90,8 @@ pub struct Planner {
     pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
     pub(super) ledgers: HashMap<TopicPartition, Ledger>,
     pub(super) nulls: HashMap<TopicPartition, Nulls>,
+    /// The fences of the claims, for what is written beside the batches.
+    fences: HashMap<TopicPartition, i64>,
     mappings: Cache<MappingKey, Resolved>,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
@@ -123,6 +125,7 @@ impl Planner {
             decoders: HashMap::new(),
             ledgers: HashMap::new(),
             nulls: HashMap::new(),
+            fences: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
@@ -140,11 +143,13 @@ impl Planner {
         &mut self,
         at: &TopicPartition,
         incarnation: &str,
+        fence: i64,
         entries: &[LedgerEntry],
         epochs: &[EpochRow],
         top: Top,
     ) {
         let top = if self.follows { Top::default() } else { top };
+        self.fences.insert(at.clone(), fence);
         self.nulls.insert(at.clone(), Nulls::load(entries, at, incarnation));
         self.ledgers.insert(at.clone(), Ledger::load(entries, epochs, at, incarnation, top));
     }

@@ -42,7 +42,7 @@ pub async fn retry(
     let mut planner = pipeline.planner(&pipeline.config.pipeline.as_str().into(), false);
     let at = std::slice::from_ref(&entry.at);
     let (ledger, epochs) = (bookkeep::ledger(session, at).await?, bookkeep::epochs(session, at).await?);
-    planner.load_ledger(&entry.at, &entry.incarnation, &ledger, &epochs, Top::default());
+    planner.load_ledger(&entry.at, &entry.incarnation, 0, &ledger, &epochs, Top::default());
     let outcome = match planner.retry(&record, &incarnation, entry.id, session).await? {
         Err(why) => Retried::Refused(why.to_string()),
         Ok(plan) => match session.apply(&plan).await {

@@ -125,7 +125,7 @@ impl Process {
 
     fn load(&mut self, store: &Store, claim: &Claimed) {
         let top = store.checkpoints[&(self.key.clone(), claim.at.clone())].top;
-        self.planner.load_ledger(&claim.at, &claim.incarnation, &store.ledger, &store.epochs, top);
+        self.planner.load_ledger(&claim.at, &claim.incarnation, claim.fence, &store.ledger, &store.epochs, top);
     }
 
     fn feed(&mut self, history: &History, random: &mut Random) {

@@ -106,7 +106,7 @@ impl Runner {
         let epochs = bookkeep::epochs(self.session()?, &partitions).await;
         let epochs = self.checked(epochs)?;
         for claim in claims {
-            self.planner.load_ledger(&claim.at, &claim.incarnation, &ledger, &epochs, claim.top);
+            self.planner.load_ledger(&claim.at, &claim.incarnation, claim.fence, &ledger, &epochs, claim.top);
         }
         Ok(())
     }

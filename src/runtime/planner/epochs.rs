@@ -27,10 +27,13 @@ impl Planner {
             Meeting::Fact(fact) if self.follows => ledger.without(&fact),
             Meeting::Fact(entry) => builder.ledger(entry),
             Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
-            Meeting::Ask(question) => match lookup.epoch(question).await? {
-                Ok(row) => ledger.add(row),
-                Err(why) => return Ok(Err(why)),
-            },
+            Meeting::Ask(question) => {
+                let fence = self.fences.get(&record.at).copied().unwrap_or_default();
+                match lookup.epoch(question, &self.checkpoint_owner, fence).await? {
+                    Ok(row) => ledger.add(row),
+                    Err(why) => return Ok(Err(why)),
+                }
+            }
         }
         Ok(Ok(()))
     }

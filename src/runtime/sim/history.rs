@@ -149,7 +149,7 @@ pub fn history(seed: u64) -> History {
         }
     }
     let (feed, last, partial) = (writer.feed, writer.last, writer.partial);
-    let calm = writer.moved == 0 && !writer.restarted;
+    let calm = writer.moved == 0;
     let partial = partial.into_iter().map(|(table, id)| (table.to_owned(), id)).collect();
     History { calm, partial, ..lay_out(&mut random, feed, last) }
 }

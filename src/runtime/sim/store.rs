@@ -409,8 +409,17 @@ impl Lookup for Answers<'_> {
         Ok((truncate, keys.iter().map(base).collect()))
     }
 
-    async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+    async fn epoch(
+        &mut self,
+        question: EpochQuestion,
+        checkpoint_owner: &str,
+        fence: i64,
+    ) -> Result<Result<EpochRow, Rejection>, Failure> {
         self.trouble()?;
+        let row = &self.store.checkpoints[&(checkpoint_owner.to_owned(), question.at.clone())];
+        if row.fence != fence {
+            return Err(Failure { fenced: vec![question.at], ..Failure::new(Class::Fenced, "fenced", "") });
+        }
         let answer = settle(&self.store.epochs, &question).map(|settled| match settled {
             Settled::Known(row) => row,
             Settled::New(row) => {

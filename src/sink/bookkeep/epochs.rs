@@ -10,7 +10,7 @@ use crate::core::value::Value;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged};
-use super::{admin, end, sql};
+use super::{admin, end, sql, taken_back};
 
 /// What the store says of rows that lastword opened by itself.
 const BY_ITSELF: &str = "run";
@@ -41,12 +41,17 @@ pub struct Opened {
 
 /// The row of an epoch that a record's token needs: found, or made in a transaction of its own under the store's lock, so that
 /// everybody who asks gets the same one. The inner error is a contradiction between partitions, for the partition to stop.
+///
+/// Only who holds the partition under the current fence may make a row: a former owner would make it behind the back of the new
+/// one, which has read the rows already and may never meet the record (compaction). It fails as [`Class::Fenced`].
 pub async fn epoch<S: Statements>(
     session: &mut S,
     question: &EpochQuestion,
+    checkpoint_owner: &str,
+    fence: i64,
 ) -> Result<Result<EpochRow, Rejection>, Failure> {
     session.begin().await?;
-    let work = ask(session, question).await;
+    let work = ask(session, question, checkpoint_owner, fence).await;
     end(session, work).await.map_err(|mut failure| {
         // Asking again finds the row or makes it: nothing has to be settled first.
         if failure.class == Class::Unknown {
@@ -56,13 +61,24 @@ pub async fn epoch<S: Statements>(
     })
 }
 
-async fn ask<S: Statements>(session: &mut S, question: &EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
+async fn ask<S: Statements>(
+    session: &mut S,
+    question: &EpochQuestion,
+    checkpoint_owner: &str,
+    fence: i64,
+) -> Result<Result<EpochRow, Rejection>, Failure> {
     session.execute(sql::META_LOCK.of(session.dialect()), &[]).await?;
     let rows = of_topic(session, &question.at.topic).await?;
     match settle(&rows, question) {
         Err(why) => Ok(Err(why)),
         Ok(Settled::Known(row)) => Ok(Ok(row)),
         Ok(Settled::New(row)) => {
+            let at = &question.at;
+            let key = [checkpoint_owner.into(), Value::from(&*at.topic), at.partition.into(), fence.into()];
+            if session.execute(sql::CHECKPOINT_HOLD.of(session.dialect()), &key).await? != 1 {
+                let why = "the checkpoint was claimed by someone else, who opens its epochs now";
+                return Err(taken_back(vec![at.clone()], why));
+            }
             add(session, &row, BY_ITSELF).await?;
             Ok(Ok(row))
         }

@@ -136,6 +136,7 @@ statements! {
     CHECKPOINT_LIST = "checkpoint_list" shared;
     CHECKPOINT_ADVANCE = "checkpoint_advance" shared;
     CHECKPOINT_FENCE = "checkpoint_fence" shared;
+    CHECKPOINT_HOLD = "checkpoint_hold" shared;
     CHECKPOINT_SET = "checkpoint_set" shared;
     CHECKPOINT_OF_TOPIC = "checkpoint_of_topic" shared;
     CHECKPOINT_FENCE_TOPIC = "checkpoint_fence_topic" shared;

@@ -126,6 +126,7 @@ everywhere! {
     a_table_belongs_to_one_scope
     a_store_of_format_1_keeps_its_facts
     partitions_that_ask_at_once_get_one_epoch
+    a_former_owner_opens_no_epoch
     an_operators_epoch_raises_the_fences
     the_top_of_a_stream_is_kept_with_its_checkpoint
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::epoch::{EpochQuestion, EpochRow, OPERATOR, Shown};
+use crate::core::event::Rejection;
 use crate::core::token::Token;
 
 fn question(partition: i32, offset: i64, marker: &str, number: u64) -> EpochQuestion {
@@ -17,8 +18,15 @@ fn question(partition: i32, offset: i64, marker: &str, number: u64) -> EpochQues
     }
 }
 
+/// Asks as the present owner of the partition, in a pipeline of its own.
+async fn ask(session: &mut Session, question: &EpochQuestion) -> Result<EpochRow, Rejection> {
+    let partitions = std::slice::from_ref(&question.at);
+    let claims = claim(session, "asks", "one", &requests("id", partitions), &starts(0, partitions)).await;
+    epoch(session, question, "asks", claims.expect("claim")[0].fence).await.expect("an answer")
+}
+
 async fn asked(session: &mut Session, question: EpochQuestion) -> EpochRow {
-    epoch(session, &question).await.expect("an answer").expect("a row")
+    ask(session, &question).await.expect("a row")
 }
 
 /// Invariant 7: what an older version wrote down is found by this one, also if its migration was cut off.
@@ -81,9 +89,23 @@ pub(in crate::sink::bookkeep::tests) async fn partitions_that_ask_at_once_get_on
     // A marker of its own, and then one that lies before it elsewhere, without a clock that could tell.
     let untimed = |question| EpochQuestion { time_ms: None, ..question };
     asked(&mut session, untimed(question(4, 1, "c", 1))).await;
-    let why =
-        epoch(&mut session, &untimed(question(4, 2, "b", 1))).await.expect("an answer").expect_err("a contradiction");
+    let why = ask(&mut session, &untimed(question(4, 2, "b", 1))).await.expect_err("a contradiction");
     assert_eq!((why.reason, why.stops_table), ("source_epoch", true));
+}
+
+/// Invariant 5: a former owner finds what is there, and makes no row behind the back of the new one.
+pub(in crate::sink::bookkeep::tests) async fn a_former_owner_opens_no_epoch(database: &Database) {
+    let (_sink, mut session) = database.store().await;
+    let partitions = [at("t", 0)];
+    let former = claim(&mut session, "shop", "one", &requests("id", &partitions), &starts(0, &partitions)).await;
+    let fence = former.expect("claim")[0].fence;
+    epoch(&mut session, &question(0, 3, "a", 5), "shop", fence).await.expect("an answer").expect("a row");
+    claim(&mut session, "shop", "two", &requests("id", &partitions), &starts(0, &partitions)).await.expect("takeover");
+    let known = epoch(&mut session, &question(0, 3, "a", 5), "shop", fence).await;
+    assert_eq!(known.expect("an answer").expect("the row").ordinal, 1000);
+    let late = epoch(&mut session, &question(0, 8, "b", 1), "shop", fence).await.expect_err("fenced");
+    assert_eq!((late.class, late.fenced), (Class::Fenced, partitions.to_vec()));
+    assert_eq!(epoch_list(&mut session).await.expect("list").len(), 1);
 }
 
 /// Invariant 5: whoever planned with the epochs before is fenced, and the position from which the new one holds is the stored one.
