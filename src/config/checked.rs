@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::decode::TopicDecoder;
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+use crate::core::unavailable::Unavailable;
 
 use super::secret::Secret;
 
@@ -130,6 +132,9 @@ pub struct BatchConfig {
     pub bytes: usize,
     /// Age of its first record.
     pub age: Duration,
+    /// It ends between source transactions; a partition that stays silent at its end for so long holds no more of one. `None`
+    /// ends batches anywhere.
+    pub align_wait: Option<Duration>,
 }
 
 /// How a table is treated.
@@ -147,6 +152,8 @@ pub struct TableRule {
     pub single_writer: bool,
     /// Allows the Kafka offset as token where events carry no position of the source.
     pub offset_order: bool,
+    /// What stands in events for a value that the connector did not see.
+    pub unavailable: Arc<Unavailable>,
     /// What becomes of tombstones that nothing needs any more.
     pub tombstones: TombstoneRule,
     /// What becomes of rows that a finished snapshot did not contain.

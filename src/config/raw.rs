@@ -53,6 +53,16 @@ pub enum Evolve {
     Widen,
 }
 
+/// Where a batch may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Anywhere.
+    None,
+    /// Between source transactions.
+    Transaction,
+}
+
+words!(Align { "none" => Align::None, "transaction" => Align::Transaction });
 words!(Kind { "kafka" => Kind::Kafka, "file" => Kind::File });
 words!(Start { "earliest" => Start::Earliest, "latest" => Start::Latest });
 words!(Contract { "final-state" => Contract::FinalState, "change-log" => Contract::ChangeLog });
@@ -261,6 +271,10 @@ section! {
         bytes: Size,
         /// Age.
         age: Duration,
+        /// Where batches may end.
+        align: Align,
+        /// How long a partition is silent that holds no more of a transaction.
+        align_wait: Duration,
     }
 }
 
@@ -291,6 +305,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -331,6 +347,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.

@@ -242,6 +242,21 @@ impl SourcePosition {
                 Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
+            // Streams in the order of their commits, so that a lower one is noticed. Their snapshots are not told apart.
+            Self::SqlServer { commit: [a, b, c, d, e, f, g, h, ..], phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) }
+            }
+            Self::Oracle { commit: number, phase: Phase::Stream, .. }
+            | Self::Informix { commit: number, phase: Phase::Stream, .. }
+            | Self::Spanner { nanos: number, phase: Phase::Stream, .. }
+            | Self::Hlc { nanos: number, phase: Phase::Stream, .. }
+            | Self::Tso(number) => Place::Numbered { marker: "", number: *number },
+            Self::Mongo { seconds, ord, phase: Phase::Stream } => {
+                Place::Numbered { marker: "", number: u64::from(*seconds) << 32 | u64::from(*ord) }
+            }
+            Self::Db2 { commit, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::try_from(*commit).unwrap_or(u64::MAX) }
+            }
             _ => Place::Unknown,
         }
     }
@@ -298,6 +313,8 @@ pub struct RawEvent<'a> {
     pub ends_snapshot: bool,
     /// Source time in milliseconds since 1970.
     pub source_time_ms: Option<i64>,
+    /// What names its source transaction, as JSON text: `source.txId`, else the `transaction` block.
+    pub transaction: Option<&'a str>,
     /// The record's key.
     pub key: Option<RawRow<'a>>,
     /// The row before; of a delete only its key columns are sure to be real.

@@ -6,7 +6,7 @@
 //! | source | position of the commit | position inside | scope | equal positions of a key |
 //! |---|---|---|---|---|
 //! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) (8) | `sequence[1]` (8) | connector | none seen |
-//! | MariaDB | number of the GTID, without one binlog file and `pos` (4 each) (8) | `pos` (8), `row` (8) | connector | none |
+//! | MariaDB | number of the GTID (8), without one binlog file (4) and `pos` (4) | `pos` (8), `row` (8) | connector | none |
 //! | MySQL | the same | `pos` (8), 0 (8), of the stream Kafka | connector | Kafka |
 //! | both, snapshot row without GTID | greatest number of the partition's stream, 0 where there was none (8) | number of the binlog file (8), `pos` (8) | connector | – |
 //! | SQL Server | `commit_lsn` (10) | `change_lsn` (10), `event_serial_no` (4), Kafka | connector and database | Kafka |
@@ -18,7 +18,7 @@
 //! | Spanner | commit time, ns (8) | `sequence` (8), `mod_number` (4), Kafka | connector | Kafka |
 //! | CockroachDB: connector, changefeed | hybrid clock: ns (8), logical (4) | Kafka | connector, topic of the feed | Kafka |
 //! | TiCDC | `commitTs` (8) | Kafka | topic | Kafka |
-//! | Maxwell | number of the GTID, else of the binlog file (8) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
+//! | Maxwell | number of the GTID (8), else binlog file (4) and `pos` (4) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
 //! | Canal | number of the GTID (8) | 0 (8), 0 (8), Kafka | topic | Kafka |
 //! | GoldenGate | `pos` of the trail (16) | Kafka | topic (one trail) | Kafka |
 //! | record form | the LSN (8) | Kafka | topic | Kafka |

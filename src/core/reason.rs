@@ -36,6 +36,11 @@ const REASONS: &[Reason] = &[
         remedy: "if the source was restored or replaced: `lastword epoch open`; if its clock was wrong, `lastword quarantine retry` or a larger `regression_margin`",
     },
     Reason {
+        code: "held_back",
+        meaning: "an update without all values, of a key of which an older event is in quarantine that may hold them",
+        remedy: "`lastword quarantine retry` the older one and then this one; or an incremental snapshot signal, which brings the full row of the key",
+    },
+    Reason {
         code: "incomparable_token",
         meaning: "the key's stored row was ordered by another source or in another way",
         remedy: "let one source write the table, or order both by a column of the rows with `order_by`",

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::core::epoch::{EpochQuestion, EpochRow};
 use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
-use crate::core::table::Table;
+use crate::core::merge::Base;
+use crate::core::table::{Table, TableName};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::bookkeep::{LiveRow, TopicSource};
+use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Missing, Refused, Resolved, Tables};
@@ -38,6 +39,9 @@ pub trait Lookup: Send {
     fn truncate_missing(&mut self, missing: &Missing, token: Token)
     -> impl Future<Output = Result<(), Failure>> + Send;
 
+    /// Admits events of a scope to a table; else says which scope's rows it holds.
+    fn admit(&mut self, table: &TableName, scope: u16) -> impl Future<Output = Result<Option<String>, Failure>> + Send;
+
     /// The token of a key's row or tombstone.
     fn stored_token(
         &mut self,
@@ -50,6 +54,13 @@ pub trait Lookup: Send {
 
     /// The truncate token and the floors of a table, perhaps as they were a moment ago.
     fn bounds(&mut self, table: &Table) -> impl Future<Output = Result<Arc<Bounds>, Failure>> + Send;
+
+    /// What is stored for keys that partial rows are completed from, with the table's truncate token.
+    fn bases(
+        &mut self,
+        table: &Arc<Table>,
+        keys: &[PartialKey],
+    ) -> impl Future<Output = Result<(Option<Token>, Vec<Base>), Failure>> + Send;
 
     /// A row of a source epoch for a partition, found or made, under the destination's lock.
     fn epoch(
@@ -96,6 +107,10 @@ impl Lookup for Live<'_> {
         Ok(())
     }
 
+    async fn admit(&mut self, table: &TableName, scope: u16) -> Result<Option<String>, Failure> {
+        self.scopes.admit(table, scope).await
+    }
+
     async fn stored_token(&mut self, table: &Table, key: &[Value]) -> Result<Option<Token>, Failure> {
         let keys = [key.to_vec()];
         Ok(bookkeep::stored_tokens(self.session, table, &keys).await?.into_iter().next().flatten())
@@ -107,6 +122,11 @@ impl Lookup for Live<'_> {
 
     async fn bounds(&mut self, table: &Table) -> Result<Arc<Bounds>, Failure> {
         self.tables.bounds(self.session, table).await
+    }
+
+    async fn bases(&mut self, table: &Arc<Table>, keys: &[PartialKey]) -> Result<(Option<Token>, Vec<Base>), Failure> {
+        let truncate = bookkeep::limits(self.session, table.name()).await?.truncate;
+        Ok((truncate, bookkeep::bases(self.session, table, keys).await?))
     }
 
     async fn epoch(&mut self, question: EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
@@ -127,12 +147,14 @@ impl Lookup for Live<'_> {
 pub struct Scopes {
     sink: Sink,
     known: Mutex<HashMap<String, u16>>,
+    /// The scope of each table's rows: it never changes.
+    admitted: Mutex<HashMap<TableName, u16>>,
 }
 
 impl Scopes {
     /// Scopes of a destination.
     pub fn new(sink: Sink) -> Self {
-        Self { sink, known: Mutex::default() }
+        Self { sink, known: Mutex::default(), admitted: Mutex::default() }
     }
 
     pub(super) async fn id(&self, description: String) -> Result<u16, Failure> {
@@ -143,5 +165,17 @@ impl Scopes {
         let id = bookkeep::scope_id(&mut session, &description).await?;
         self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(description, id);
         Ok(id)
+    }
+
+    async fn admit(&self, table: &TableName, scope: u16) -> Result<Option<String>, Failure> {
+        if self.admitted.lock().unwrap_or_else(PoisonError::into_inner).get(table) == Some(&scope) {
+            return Ok(None);
+        }
+        let mut session = self.sink.session("scopes").await?;
+        let other = bookkeep::admit_scope(&mut session, table, scope).await?;
+        if other.is_none() {
+            self.admitted.lock().unwrap_or_else(PoisonError::into_inner).insert(table.clone(), scope);
+        }
+        Ok(other)
     }
 }

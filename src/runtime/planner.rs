@@ -1,37 +1,42 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
+mod aside;
 mod epochs;
+mod floor;
+mod log;
+mod truncate;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use bytestring::ByteString;
 use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
-use crate::core::collect::{below, below_floor};
-use crate::core::decode::{TopicDecoder, row_json};
+use crate::core::collect::below_floor;
+use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Plan, SnapshotEnd, Upsert};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Plan};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{ColumnType, DeleteMode, Table};
+use crate::core::table::TableName;
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
+use aside::incomplete;
+use log::LogTable;
+
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Missing, Refused, Resolved, Tables};
+use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -45,8 +50,13 @@ pub struct Planned {
     /// Records at the head of the segment that are settled by it; the rest goes back into the queue.
     pub used: usize,
     /// Partitions that stop, with the offset at which they do and why. Their records from there on are not in the plan.
-    pub halts: Vec<(TopicPartition, i64, Rejection)>,
+    pub halts: Vec<Halt>,
 }
+
+/// A partition that stops, the offset at which it does, and why.
+type Halt = (TopicPartition, i64, Rejection);
+/// Records that cannot be applied, and why.
+type Refusals = HashMap<(TopicPartition, i64), Rejection>;
 
 /// What a pushed record asks for.
 pub(super) enum Step {
@@ -159,6 +169,9 @@ impl Planner {
     }
 
     /// [`Self::plan`] with given answers to what a plan asks of the destination.
+    ///
+    /// A draft whose partial rows cannot all be completed is thrown away, and the segment is planned again with those records put
+    /// aside: so a record that is put aside leaves no trace in the rest of the plan.
     pub(super) async fn plan_with<L: Lookup>(
         &mut self,
         lane: &Lane,
@@ -166,6 +179,35 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
         self.bounds.clear();
+        let mut refused = Refusals::new();
+        loop {
+            let (builder, used, halts) = self.draft(lane, segment, &refused, lookup).await?;
+            let more = match incomplete(&builder, lookup).await {
+                Ok(more) => more,
+                Err(failure) => {
+                    self.forget(&builder.finish());
+                    return Err(failure);
+                }
+            };
+            if more.is_empty() {
+                let mut plan = builder.finish();
+                for advance in &mut plan.advances {
+                    advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
+                }
+                return Ok(Planned { plan, used, halts });
+            }
+            self.forget(&builder.finish());
+            refused.extend(more);
+        }
+    }
+
+    async fn draft<L: Lookup>(
+        &mut self,
+        lane: &Lane,
+        segment: &Segment,
+        refused: &Refusals,
+        lookup: &mut L,
+    ) -> Result<(BatchBuilder, usize, Vec<Halt>), Failure> {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -176,24 +218,21 @@ impl Planner {
             }
             self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
-        let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
+        let mut halts: Vec<Halt> = Vec::new();
         let mut used = segment.records.len();
         for (index, record) in segment.records.iter().enumerate() {
             if halts.iter().any(|(at, _, _)| *at == record.at) {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
-            if let Some(why) = lane.verdict(record) {
-                match self.config.on_bad_record {
-                    OnBadRecord::Quarantine => builder.quarantine(record, &owned.incarnation, None, None, why.clone()),
-                    OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
-                }
-                continue;
-            }
             if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
                 self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
-            let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
+            let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
+                Some(why) => self.put_aside(&mut builder, record, &owned.incarnation, why.clone(), lookup).await,
+                None => self.record(&mut builder, record, &owned.incarnation, lookup).await,
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(failure) => {
                     self.forget(&builder.finish());
@@ -216,11 +255,7 @@ impl Planner {
                 }
             }
         }
-        let mut plan = builder.finish();
-        for advance in &mut plan.advances {
-            advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
-        }
-        Ok(Planned { plan, used, halts })
+        Ok((builder, used, halts))
     }
 
     /// Plans one quarantined record again, without moving a checkpoint.
@@ -244,6 +279,9 @@ impl Planner {
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
+                if let Some(why) = incomplete(&builder, &mut lookup).await?.into_values().next() {
+                    return Ok(Err(why));
+                }
                 let mut plan = builder.finish();
                 plan.advances.clear();
                 Ok(Ok(plan))
@@ -263,11 +301,7 @@ impl Planner {
     ) -> Result<Step, Failure> {
         match self.decide(builder, record, incarnation, lookup).await? {
             Ok(step) => Ok(step),
-            Err(why) if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop => Ok(Step::Halt(why)),
-            Err(why) => {
-                builder.quarantine(record, incarnation, None, None, why);
-                Ok(Step::Next)
-            }
+            Err(why) => self.put_aside(builder, record, incarnation, why, lookup).await,
         }
     }
 
@@ -356,11 +390,11 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(..) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
-            && !matches!(resolved, Resolved::Log(_))
+            && !matches!(resolved, Resolved::Log(..))
         {
             return Ok(Err(why.clone()));
         }
@@ -371,12 +405,15 @@ impl Planner {
             }
             Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
             Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
-            Resolved::Log(_) if reading.parts > 1 => Err(Rejection::new(
+            Resolved::Log(..) if reading.parts > 1 => Err(Rejection::new(
                 "several_changes",
                 "the record holds several changes, and a change log keeps one for each record",
             )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
-            Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
+            Resolved::Log(table, unavailable) => {
+                let log = LogTable { table: &table, unavailable: &unavailable, has_epoch: met.is_ok() };
+                self.log(builder, reading, &event, log, lookup).await?
+            }
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
                     self.met(&record.at.topic, Arc::clone(&mapping));
@@ -452,6 +489,11 @@ impl Planner {
             return Ok(Err(below_floor(mapping.table.name())));
         }
         if mapping.order == OrderPolicy::Source
+            && let Err(why) = admit(mapping.table.name(), scope, event, lookup).await?
+        {
+            return Ok(Err(why));
+        }
+        if mapping.order == OrderPolicy::Source
             && let Err(why) = self.watch(record, event, token)
         {
             return Ok(Err(why));
@@ -464,63 +506,6 @@ impl Planner {
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),
         })
-    }
-
-    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
-    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
-    /// a collection in between makes.
-    async fn below_floor<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        mapping: &Mapping,
-        key: &[u8],
-        row: &[Value],
-        token: Token,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let table = &mapping.table;
-        let bounds = match self.bounds.entry(table.id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
-        };
-        if !below(&bounds.floors, &token) {
-            return Ok(false);
-        }
-        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
-        match builder.held(table, key) {
-            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
-            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
-            None if loses(bounds.truncate) => Ok(false),
-            None => {
-                let key = mapping.key_of(row);
-                let stored = lookup.stored_token(table, &key).await?;
-                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
-            }
-        }
-    }
-
-    /// Takes note of the last row of a snapshot.
-    fn note_snapshot(
-        &self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        mapping: &Mapping,
-        scope: u16,
-    ) {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger =
-            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
-        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
-        if let Some((token, position)) = token {
-            builder.snapshot_ended(SnapshotEnd {
-                table: mapping.table.name().clone(),
-                topic: Arc::clone(&record.at.topic),
-                incarnation: Arc::clone(incarnation),
-                token,
-                position,
-            });
-        }
     }
 
     async fn token_of<L: Lookup>(
@@ -536,15 +521,10 @@ impl Planner {
         if let OrderPolicy::Columns(columns) = &mapping.order {
             return match &change.effect {
                 Effect::Upsert(values) => Ok(column_token(scope, &order_values(values, columns), at, offset)
-                    .ok_or_else(|| {
-                        Rejection::new(
-                            "order_by",
-                            format!(
-                                "an `order_by` column of {} is NULL, or of a type that has no order here",
-                                mapping.table.name()
-                            ),
-                        )
-                    })),
+                    .ok_or_else(|| no_order(mapping.table.name()))),
+                Effect::Partial(row) => Ok(partial_order(mapping, columns, row)
+                    .and_then(|values| column_token(scope, &values, at, offset))
+                    .ok_or_else(|| no_order(mapping.table.name()))),
                 Effect::Delete(key) => {
                     let stored = lookup.stored_token(&mapping.table, key).await?;
                     Ok(Ok(delete_token(scope, stored.as_ref(), columns.len(), at, offset)))
@@ -556,70 +536,26 @@ impl Planner {
         Ok(token(&mapping.order, scope, &event.position, ledger, at, offset)
             .ok_or_else(|| Rejection::new("missing_position", "the event carries no position of its source")))
     }
+}
 
-    /// A TRUNCATE; of a table that does not exist here it has nothing to do.
-    async fn truncate<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        table: Result<&Arc<Table>, &Missing>,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let policy = OrderPolicy::Source;
-        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
-            return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
-        };
-        if let Err(why) = self.watch(record, event, token) {
-            return Ok(Err(why));
-        }
-        let table = match table {
-            Ok(table) => table,
-            Err(missing) => {
-                if missing.delete == DeleteMode::Ignore {
-                    builder.filtered(record, Op::Truncate);
-                } else {
-                    lookup.truncate_missing(missing, token).await?;
-                    builder.control(record);
-                }
-                return Ok(Ok(Step::Next));
-            }
-        };
-        Ok(match builder.truncate(record, table, token) {
-            Pushed::Taken => Ok(Step::Next),
-            Pushed::CutBefore => Ok(Step::Cut),
-            Pushed::Rejected(why) => Err(why),
-        })
-    }
+/// Refuses a second source for a table whose rows carry tokens of another one: not a record here and there, the whole table.
+async fn admit<L: Lookup>(
+    table: &TableName,
+    scope: u16,
+    event: &RawEvent<'_>,
+    lookup: &mut L,
+) -> Result<Result<(), Rejection>, Failure> {
+    let Some(own) = lookup.admit(table, scope).await? else { return Ok(Ok(())) };
+    Ok(Err(Rejection::table("two_sources", two_sources(&table.to_string(), &own, &event.source))))
+}
 
-    async fn log<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        table: &Arc<Table>,
-        has_epoch: bool,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let policy = OrderPolicy::Source;
-        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset).filter(|_| has_epoch);
-        let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
-        let values =
-            columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();
-        let row = Upsert { token: token.unwrap_or_else(no_token), values };
-        builder.log(record, table, columns, row, event.op, event.source_time_ms);
-        Ok(Ok(Step::Next))
-    }
+/// What is wrong with two sources for one table, and what to do.
+pub(crate) fn two_sources(table: &str, own: &str, other: &str) -> String {
+    format!(
+        "table {table} holds the changes of \"{own}\"; those of \"{other}\" cannot be ordered among them, because positions of \
+         two sources cannot be compared. Give each source a table of its own (`into`), or name columns that order the changes \
+         of both (`order_by`)"
+    )
 }
 
 /// The decoder of a topic.
@@ -631,56 +567,24 @@ pub(super) fn decoder<'d>(
     known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
 }
 
-/// A change log does not compare tokens; a row without one still needs a value of the type.
-fn no_token() -> Token {
-    crate::core::token::TokenWriter::new(0, 0).finish()
+fn no_order(table: &crate::core::table::TableName) -> Rejection {
+    let what = format!("an `order_by` column of {table} is NULL, or of a type that has no order here");
+    Rejection::new("order_by", what)
 }
 
-/// Columns of a change log that are filled: those of the fixed set, in the order of the table.
-fn log_columns(table: &Table) -> Arc<[usize]> {
-    let known = |name: &str| LOG_COLUMNS.contains(&name);
-    table.shape.columns.iter().enumerate().filter(|(_, column)| known(&column.name)).map(|(at, _)| at).collect()
-}
-
-/// The fixed columns of a change log.
-const LOG_COLUMNS: [&str; 11] = [
-    "topic",
-    "incarnation",
-    "partition_id",
-    "record_offset",
-    "op",
-    "token",
-    "source_time_ms",
-    "record_time_ms",
-    "key_json",
-    "before_json",
-    "after_json",
-];
-
-fn log_value(
-    column: &crate::core::table::Column,
-    record: &Record,
-    incarnation: &Arc<str>,
-    event: &RawEvent<'_>,
-    token: Option<Token>,
-) -> Value {
-    let json = |row: &Option<RawRow<'_>>| match row {
-        None => Value::Null,
-        Some(row) if column.kind == ColumnType::Json => Value::Json(ByteString::from(row_json(row))),
-        Some(row) => Value::text(row_json(row)),
+/// Values of the order columns of a partial row, which must carry them.
+fn partial_order<'v>(
+    mapping: &Mapping,
+    columns: &[usize],
+    row: &'v crate::core::mapping::PartialRow,
+) -> Option<Vec<&'v Value>> {
+    let value = |at: &usize| {
+        let column = mapping.columns.get(*at)?;
+        let key = mapping.table.key.iter().position(|known| known == column).and_then(|place| row.key.get(place));
+        key.or_else(|| row.cells.iter().find(|(known, _)| known == column).map(|(_, value)| value))
     };
-    match column.name.as_str() {
-        "topic" => Value::from(&*record.at.topic),
-        "incarnation" => Value::from(&**incarnation),
-        "partition_id" => Value::from(record.at.partition),
-        "record_offset" => Value::from(record.offset),
-        "op" => Value::from(&*event.op_text),
-        "token" => token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
-        "source_time_ms" => event.source_time_ms.into(),
-        "record_time_ms" => record.timestamp_ms.into(),
-        "key_json" => json(&event.key),
-        "before_json" => json(&event.before),
-        "after_json" => json(&event.after),
-        _ => Value::Null,
-    }
+    columns.iter().map(value).collect()
 }
+
+#[cfg(test)]
+mod partial_rows;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::config::checked::{Config, Resnapshot, TableRule, TopicRule};
+use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -18,6 +19,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
 use crate::sink::bookkeep::TopicSource;
@@ -42,8 +44,8 @@ pub enum Resolved {
     Whole(Arc<Table>),
     /// TRUNCATE of a table that is not there (yet): its token holds for what comes.
     Missing(Arc<Missing>),
-    /// Entries of a change log.
-    Log(Arc<Table>),
+    /// Entries of a change log, and what stands in its events for values that the connector did not see.
+    Log(Arc<Table>, Arc<Unavailable>),
 }
 
 /// A table that is not there, as the configuration wants it.
@@ -162,7 +164,7 @@ impl Tables {
         let table = match resolved {
             Resolved::Rows(mapping) => mapping.table.name(),
             Resolved::Whole(table) => table.name(),
-            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(_) => return Ok(()),
+            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(..) => return Ok(()),
         };
         let feed = (met.topic.to_owned(), met.source.clone(), table.clone());
         let Some(session) = state.session.as_mut().filter(|_| self.may_change && !state.fed.contains(&feed)) else {
@@ -223,7 +225,7 @@ impl Tables {
                 None => self.meet_log(session, rule, &name).await?,
             };
             known.insert(name, Arc::clone(&table));
-            return Ok(Resolved::Log(table));
+            return Ok(Resolved::Log(table, Arc::clone(&rule.unavailable)));
         }
         if met.op == Op::Truncate {
             return self.meet_whole(session, known, topic_rule, rule, name).await;
@@ -232,7 +234,8 @@ impl Tables {
         let order = order_policy(topic_rule, rule, met)?;
         let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), self.config.plain);
+        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable) };
+        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
         if let Some(table) = known.get(&name)
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))

@@ -6,7 +6,9 @@ mod inside;
 mod lists;
 mod matrix;
 mod on_services;
+mod partial;
 mod stage;
+mod transactions;
 mod verdicts;
 
 use lastword::core::dialect::Dialect;

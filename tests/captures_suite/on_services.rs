@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 
 use super::stage::{Form, From};
-use super::{converges, deliveries, matrix, verdicts};
+use super::{converges, deliveries, matrix, partial, verdicts};
 
 /// One test for each connector, form, destination and source.
 macro_rules! combinations {
@@ -46,6 +46,18 @@ fn a_worse_delivery_into_postgres() {
 #[test]
 fn a_worse_delivery_into_mariadb() {
     deliveries::survives_a_worse_delivery(Dialect::Mysql, From::Kafka);
+}
+
+#[test]
+fn placeholders_are_completed_in_postgres() {
+    partial::placeholders_are_completed(Dialect::Postgres);
+    partial::a_worse_delivery(Dialect::Postgres);
+}
+
+#[test]
+fn placeholders_are_completed_in_mariadb() {
+    partial::placeholders_are_completed(Dialect::Mysql);
+    partial::a_worse_delivery(Dialect::Mysql);
 }
 
 #[test]

@@ -45,6 +45,26 @@ pub(super) enum From {
     Kafka,
 }
 
+/// Columns of types that are not understood yet, which the configuration leaves out, by table.
+const LEFT_OUT: [(&str, &[&str]); 1] = [("documents", &["tags", "hs"])];
+
+fn left_out(table: &str) -> &'static [&'static str] {
+    LEFT_OUT.iter().find(|(known, _)| *known == table).map_or(&[], |(_, columns)| columns)
+}
+
+/// What is expected without the columns that are left out.
+fn without_left_out(mut expected: Expected) -> Expected {
+    let kept: Vec<bool> =
+        expected.columns.iter().map(|column| !left_out(&expected.table).contains(&column.as_str())).collect();
+    let mut at = kept.iter();
+    expected.columns.retain(|_| at.next() == Some(&true));
+    for row in &mut expected.rows {
+        let mut at = kept.iter();
+        row.retain(|_| at.next() == Some(&true));
+    }
+    expected
+}
+
 /// Captured scenarios of one connector in one form, and what their tables held in the end.
 pub(super) struct Material {
     /// Its folder.
@@ -71,8 +91,11 @@ impl Material {
             files.flat_map(|path| captures::read(&path)).collect()
         };
         let mut records = load(Form::Schemas);
-        let expected: Vec<Expected> =
-            scenarios.iter().flat_map(|scenario| captures::expected(connector, scenario)).collect();
+        let expected: Vec<Expected> = scenarios
+            .iter()
+            .flat_map(|scenario| captures::expected(connector, scenario))
+            .map(without_left_out)
+            .collect();
         assert!(!records.is_empty(), "{connector}: there is nothing of {scenarios:?}");
         let (mut kinds, mut first) = (BTreeMap::new(), Vec::new());
         for topic in captures::topics(&records) {
@@ -173,12 +196,16 @@ impl Stage {
 
     /// On MariaDB a source's database is a database of the shared server: there every table goes into the test's own.
     fn rules(&self, topics: &[String]) -> String {
-        if self.database.dialect != Dialect::Mysql {
-            return String::new();
-        }
         let rule = |topic: &String| {
             let (_, table) = table_of(topic)?;
-            Some(format!("[[table]]\ntopic = {topic:?}\ninto = {table:?}\n"))
+            let mut rule = String::new();
+            if self.database.dialect == Dialect::Mysql {
+                rule.push_str(&format!("into = {table:?}\n"));
+            }
+            if !left_out(table).is_empty() {
+                rule.push_str(&format!("exclude_columns = {:?}\n", left_out(table)));
+            }
+            (!rule.is_empty()).then(|| format!("[[table]]\ntopic = {topic:?}\n{rule}"))
         };
         topics.iter().filter_map(rule).collect()
     }

@@ -75,7 +75,8 @@ fn an_epoch_is_opened_over_files_in_sqlite() {
     an_epoch_is_opened_for_a_restored_source(Dialect::Sqlite, false);
 }
 
-/// Put aside instead: the rest goes on, and losing is visible.
+/// Put aside instead: the rest goes on, and losing is visible. If it was a new life after all, it begins where the first such record
+/// lies.
 #[test]
 fn a_regression_may_be_put_aside() {
     let database = Database::new(Dialect::Sqlite);
@@ -94,4 +95,10 @@ fn a_regression_may_be_put_aside() {
     // Within a larger margin it is what it always was: an older change.
     let wide = ["replay", "--topic", "t", "--from-beginning", "--set", "source.regression_margin=1h"];
     program.run(&wide).ok();
+
+    program.run(&["offsets", "set", "--topic", "t", "--partition", "0", "--offset", "1"]).ok();
+    program.run(&["epoch", "open", "--topic", "t", "--yes"]).ok();
+    program.run(&[&["run", "--until-caught-up"][..], &aside].concat()).ok();
+    let text = format!("{:?}", database.contents());
+    assert!(text.contains("lower") && text.contains("other") && !text.contains("first"), "{text}");
 }

@@ -258,6 +258,7 @@ impl TopicDecoder {
             position: source.position(top.transaction)?,
             ends_snapshot: source.ends_snapshot(),
             source_time_ms: source.time_ms(),
+            transaction: source.transaction().or(top.transaction).map(RawValue::get),
             key,
             before,
             after,

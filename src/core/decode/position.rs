@@ -67,6 +67,8 @@ pub(super) struct SourceBlock<'a> {
     mod_number: Option<&'a RawValue>,
     #[serde(borrow, default)]
     ts_hlc: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "txId")]
+    transaction: Option<&'a RawValue>,
 }
 
 /// `snapshot` is text on the wire; old documentation samples show a truth value.
@@ -110,7 +112,7 @@ fn number<N: std::str::FromStr>(field: Option<&RawValue>) -> Option<N> {
     digits(&text(field)?)
 }
 
-impl SourceBlock<'_> {
+impl<'a> SourceBlock<'a> {
     /// Source time in milliseconds.
     pub(super) fn time_ms(&self) -> Option<i64> {
         self.ts_ms
@@ -126,6 +128,11 @@ impl SourceBlock<'_> {
             "vitess" => format!("{connector} {name} {}/{}", part(&self.keyspace), part(&self.shard)),
             _ => format!("{connector} {name}"),
         }
+    }
+
+    /// Number or name of the transaction, as JSON text.
+    pub(super) fn transaction(&self) -> Option<&'a RawValue> {
+        self.transaction
     }
 
     /// The table that changed.

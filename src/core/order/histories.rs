@@ -286,7 +286,7 @@ fn tokens(
     token: impl Fn(&Sent, &SourcePosition, &Ledger, &TopicPartition) -> Token,
 ) -> Vec<Token> {
     let incarnation = Arc::from("-");
-    let make = |event: &Sent| {
+    let mut make = |event: &Sent| {
         let at = TopicPartition::new("t", event.partition);
         let ledger = known.ledgers.entry(event.partition).or_default();
         let position = rule(event);
@@ -303,7 +303,7 @@ fn tokens(
         ledger.raise(position.is_streamed().then_some((built, None)));
         built
     };
-    sent.iter().map(make).collect()
+    sent.iter().map(&mut make).collect()
 }
 
 /// The rule that the program has.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::{Layout, PREFIX_BYTES, Token};
+use super::{Layout, PREFIX_BYTES, Phase, Token};
 
 /// A token taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,28 +129,23 @@ pub fn describe(token: &Token) -> Option<Described> {
 const KAFKA_BYTES: usize = 12;
 const NANOS: u128 = 1_000_000_000;
 
-/// The binlog layout has three forms: with and without a Kafka position, and that of a snapshot row without a GTID.
+/// The binlog layout has three forms: with and without a Kafka position, and that of a snapshot row without a GTID, which
+/// lies below all of the stream or directly above the number that its partition had seen.
 fn binlog(reader: &mut Reader<'_>) -> Option<()> {
     let commit = reader.number(8)?;
     let phase = *reader.rest.first()?;
-    if commit == 0 && phase == 0 {
-        reader.part("commit", "none (snapshot without GTID)".to_owned());
-        reader.phase()?;
-        reader.decimal("binlog file", 8)?;
-        return reader.decimal("position", 8);
-    }
-    if phase == 2 {
-        reader.part("behind GTID or binlog position", commit.to_string());
-        reader.phase()?;
-        reader.decimal("binlog file", 8)?;
-        return reader.decimal("position", 8);
-    }
-    // Without GTIDs the number is the binlog file's and the position in it, 4 bytes each.
     let number = match commit >> 32 {
         0 => commit.to_string(),
-        file => format!("{commit} (without GTIDs: file {file}, position {})", commit & 0xffff_ffff),
+        // A place has the file in its upper half; a GTID with a number this large is possible.
+        file => format!("{commit} (as a place: file {file}, position {})", commit & 0xffff_ffff),
     };
-    reader.part("GTID or binlog position", number);
+    if commit == 0 && phase == Phase::Snapshot as u8 || phase == Phase::Resnapshot as u8 {
+        reader.part("GTID number or place", if commit == 0 { "none".to_owned() } else { number });
+        reader.phase()?;
+        reader.decimal("binlog file", 8)?;
+        return reader.decimal("position", 8);
+    }
+    reader.part("GTID number or place", number);
     reader.phase()?;
     reader.decimal("position", 8)?;
     reader.decimal("row", 8)?;
@@ -199,7 +194,7 @@ impl Reader<'_> {
         let phase = match self.number(1)? {
             0 => "snapshot",
             1 => "stream",
-            2 => "snapshot behind a stream",
+            2 => "snapshot after the stream",
             _ => return None,
         };
         self.part("phase", phase.to_owned());
@@ -249,7 +244,7 @@ impl fmt::Display for Token {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Phase, TokenWriter};
+    use super::super::TokenWriter;
     use super::*;
 
     fn parts(writer: TokenWriter) -> Vec<String> {
@@ -280,15 +275,23 @@ mod tests {
             ),
             (
                 begin(Layout::Binlog).number(0).phase(Phase::Snapshot).number(2).number(4),
-                "commit none (snapshot without GTID), phase snapshot, binlog file 2, position 4".to_owned(),
+                "GTID number or place none, phase snapshot, binlog file 2, position 4".to_owned(),
+            ),
+            (
+                begin(Layout::Binlog).number(61).phase(Phase::Resnapshot).number(2).number(4),
+                "GTID number or place 61, phase snapshot after the stream, binlog file 2, position 4".to_owned(),
+            ),
+            (
+                begin(Layout::Binlog).number(2 << 32 | 4).phase(Phase::Stream).number(4).number(1),
+                "GTID number or place 8589934596 (as a place: file 2, position 4), phase stream, position 4, row 1".to_owned(),
             ),
             (
                 begin(Layout::Binlog).number(61).phase(Phase::Stream).number(4).number(1),
-                "GTID or binlog position 61, phase stream, position 4, row 1".to_owned(),
+                "GTID number or place 61, phase stream, position 4, row 1".to_owned(),
             ),
             (
                 k(begin(Layout::Binlog).number(61).phase(Phase::Stream).number(4).number(0)),
-                format!("GTID or binlog position 61, phase stream, position 4, row 0, {kafka}"),
+                format!("GTID number or place 61, phase stream, position 4, row 0, {kafka}"),
             ),
             (
                 k(begin(Layout::SqlServer).bytes(&lsn).phase(Phase::Stream).bytes(&lsn).short(2)),

@@ -43,13 +43,10 @@ impl Planner {
         let ledger = self.ledgers.entry(record.at.clone()).or_default();
         let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
         if ledger.regresses(&token, event.source_time_ms, margin_ms) {
-            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
+            let top = ledger.top_token().map(|top| top.to_string()).unwrap_or_default();
             let what = format!(
-                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
-                record.at,
-                record.offset,
-                token.hex(),
-                record.at.topic
+                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower ({token}; the greatest before it: {top}): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
+                record.at, record.offset, record.at.topic
             );
             return Err(match self.config.on_regression {
                 OnRegression::Halt => Rejection::table("epoch_regression", what),

@@ -61,13 +61,14 @@ async fn replay_part(history: &History, store: &mut Store, seed: u64, number: u6
 }
 
 /// Invariants 2, 3 and 7 where deletes are told by null values alone. A key that moves to another partition is a limit: a null in
-/// its former one does not know of it.
+/// its former one does not know of it. So is a source epoch whose first records were compacted away.
 #[test]
 fn null_values_without_deletes_end_in_the_state_of_their_source() {
     let (mut deleted, mut runs) = (0, 0);
     seeds(400, |seed| {
         let history = history(seed);
-        if history.moved {
+        // Nor is there a cure for an update that lacks values where compaction took the events that had them.
+        if !history.calm || !history.partial.is_empty() {
             return;
         }
         let mut random = Random(seed ^ 0xC0);
@@ -77,10 +78,16 @@ fn null_values_without_deletes_end_in_the_state_of_their_source() {
             let switch = random.below(40) as usize;
             let mut store =
                 block_on(run_over(Store::default(), first, then, switch, seed ^ 0x51, 20, &mut Seen::default()));
-            let rows: BTreeMap<(String, i64), i64> =
+            let rows: BTreeMap<(String, i64), Values> =
                 store.contents.rows.iter().map(|(key, (_, value))| (key.clone(), *value)).collect();
             assert_eq!(rows, history.truth, "the tables hold what the source has ({number})");
-            assert!(store.quarantine.values().all(|reason| *reason != "orphan_null"), "{:?}", store.quarantine);
+            // A null of a topic of which nothing was ever read tells nothing yet.
+            let first_of_topic = |at: &TopicPartition, offset: i64| {
+                !then.log[at].iter().any(|record| record.offset < offset && record.value.is_some())
+            };
+            for ((at, offset), reason) in &store.quarantine {
+                assert!(*reason != "orphan_null" || first_of_topic(at, *offset), "{at} offset {offset}");
+            }
             deleted += store.ledger.iter().filter(|entry| entry.kind == NULL_DELETE).count();
             runs += 1;
             let before: Contents = store.contents.clone();

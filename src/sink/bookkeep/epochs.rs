@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::core::epoch::{EpochQuestion, EpochRow, FIRST_EPOCH, OPERATOR, Settled, next_ordinal, settle};
 use crate::core::event::Rejection;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
 use crate::sink::Statements;
@@ -47,7 +47,13 @@ pub async fn epoch<S: Statements>(
 ) -> Result<Result<EpochRow, Rejection>, Failure> {
     session.begin().await?;
     let work = ask(session, question).await;
-    end(session, work).await
+    end(session, work).await.map_err(|mut failure| {
+        // Asking again finds the row or makes it: nothing has to be settled first.
+        if failure.class == Class::Unknown {
+            failure.class = Class::Transient;
+        }
+        failure
+    })
 }
 
 async fn ask<S: Statements>(session: &mut S, question: &EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {

@@ -12,7 +12,7 @@ use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::session::{Done, PostgresSession, encode_params, run};
 
@@ -22,6 +22,7 @@ pub(super) struct Part<'a> {
     sql: TableSql<'a>,
     /// The truncate token that the changes are compared with.
     truncate: Option<Token>,
+    repair: bool,
     /// The version of the floors that they were compared with.
     floor_version: i64,
     /// Rows let go of their unique values before any is written over.
@@ -33,7 +34,7 @@ impl<'a> Part<'a> {
     fn new(plan: &'a TablePlan, repair: bool, parks: bool) -> Self {
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
         let sql = TableSql::new(&plan.table, repair);
-        Self { plan, sql, truncate: None, floor_version: 0, parks, outcome }
+        Self { plan, sql, truncate: None, repair, floor_version: 0, parks, outcome }
     }
 
     fn is_empty(&self) -> bool {
@@ -169,10 +170,23 @@ impl PostgresSession {
             self.check_floor(part).await?;
         }
         match (part.is_empty(), part.is_side()) {
-            (true, _) => Ok(()),
-            (false, false) => self.change_by_column(part).await,
-            (false, true) => self.change_by_side(part).await,
+            (true, _) => {}
+            (false, false) => self.change_by_column(part).await?,
+            (false, true) => self.change_by_side(part).await?,
         }
+        self.complete(part).await
+    }
+
+    /// Partial rows, and full rows that lost to one. Which upserts lost is not known here, only that some did; a row that lost is
+    /// locked all the same.
+    async fn complete(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        let lost = match part.outcome.superseded_by_row {
+            0 => Vec::new(),
+            _ => partial::all_upserts(part.plan),
+        };
+        let completed = partial::apply(self, part.plan, part.truncate, part.repair, lost).await?;
+        completed.count(&mut part.outcome);
+        Ok(())
     }
 
     /// Refuses rows that would be new but are not above the table's floor. What is read here stays true until the table's lock

@@ -8,4 +8,6 @@ mod offsets;
 mod replay;
 mod restarts;
 mod signals;
+mod transactions;
 mod unknown;
+mod writers;

@@ -103,8 +103,19 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
         _ => None,
     };
     let source = format!("cockroachdb {}", input.topic);
-    let event =
-        RawEvent { op, op_text, table, source, position, ends_snapshot: false, source_time_ms, key, before, after };
+    let event = RawEvent {
+        op,
+        op_text,
+        table,
+        source,
+        position,
+        ends_snapshot: false,
+        source_time_ms,
+        transaction: None,
+        key,
+        before,
+        after,
+    };
     check_rows(&event)?;
     changes(vec![event])
 }

@@ -171,6 +171,7 @@ impl FlatRows {
             position,
             ends_snapshot: false,
             source_time_ms,
+            transaction: None,
             key,
             before,
             after,

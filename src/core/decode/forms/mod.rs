@@ -198,6 +198,7 @@ impl Common {
             position: self.position.clone(),
             ends_snapshot: false,
             source_time_ms: self.source_time_ms,
+            transaction: None,
             key,
             before,
             after,

@@ -88,6 +88,7 @@ pub(in super::super) fn event<'a>(
         position,
         ends_snapshot: false,
         source_time_ms: top.ts_ms.and_then(|raw| raw.get().parse().ok()),
+        transaction: None,
         key: row(top.key, keys, "key")?,
         before: row(top.before, rows, "before")?,
         after: row(top.after, rows, "after")?,

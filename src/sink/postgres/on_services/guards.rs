@@ -83,6 +83,7 @@ async fn groups_leave_other_columns_alone() {
                 .collect(),
             orphans: Vec::new(),
             truncate: None,
+            partials: Vec::new(),
             collapsed: 3,
             truncates: 0,
         }])
