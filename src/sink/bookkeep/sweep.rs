@@ -80,7 +80,7 @@ pub(super) async fn add<S: Statements>(session: &mut S, end: &SnapshotEnd) -> Re
     Ok(())
 }
 
-/// All of the store, by table and topic, older ones first.
+/// All of the store, by table and topic, snapshots of older positions first: partitions are applied in no common order.
 pub async fn sweeps<S: Statements>(session: &mut S) -> Result<Vec<Sweep>, Failure> {
     let rows = session.query(sql::SWEEP_LIST.of(session.dialect()), &[]).await?;
     let unreadable = || damaged("the ends of a sweep cannot be read");
