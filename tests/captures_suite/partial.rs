@@ -1,10 +1,12 @@
 //! Captures with placeholders (unchanged TOAST values): every row is the source's, but for the two whose values lie under a former
 //! key only; these are put aside. No placeholder is ever in a table.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use lastword::core::dialect::Dialect;
 
 use super::stage::{Form, From, Stage};
-use crate::support::captures::{self, Captured};
+use crate::support::captures::Captured;
 use crate::support::database::{Contents, assert_same};
 use crate::support::random::{Random, seed};
 
@@ -71,11 +73,41 @@ pub(super) fn placeholders_are_completed(dialect: Dialect) {
     }
 }
 
+/// A delivery that Kafka could make: partitions interleaved at random, each in its order, and the end of some comes a second time,
+/// as after a restart of the connector (streamed events only).
+fn delivered(records: &[Captured], random: &mut Random) -> Vec<Captured> {
+    let mut partitions: BTreeMap<(String, i32), VecDeque<Captured>> = BTreeMap::new();
+    for record in records {
+        partitions.entry((record.topic.clone(), record.partition)).or_default().push_back(record.clone());
+    }
+    let mut queues: Vec<VecDeque<Captured>> = partitions.into_values().collect();
+    for queue in &mut queues {
+        let is_streamed = |record: &Captured| {
+            let payload = record.payload.as_deref();
+            payload.is_some_and(|payload| !payload.contains("\"op\":\"r\""))
+        };
+        let starts: Vec<usize> = (0..queue.len()).filter(|at| is_streamed(&queue[*at])).collect();
+        if random.percent(70) && !starts.is_empty() {
+            let from = starts[random.below(starts.len() as u64) as usize];
+            let again: Vec<Captured> = queue.iter().skip(from).cloned().collect();
+            let end = queue.back().map_or(0, |record| record.offset + 1);
+            queue.extend((end..).zip(again).map(|(offset, record)| Captured { offset, ..record }));
+        }
+    }
+    let mut all = Vec::new();
+    while !queues.is_empty() {
+        let at = random.below(queues.len() as u64) as usize;
+        all.extend(queues[at].pop_front());
+        queues.retain(|queue| !queue.is_empty());
+    }
+    all
+}
+
 pub(super) fn a_worse_delivery(dialect: Dialect) {
     let mut random = Random::new(seed());
     for form in [Form::Schemas, Form::Plain] {
         let stage = stage(form, dialect);
-        let records = captures::shuffled(stage.records(), random.next());
+        let records = delivered(stage.records(), &mut random);
         let rows = format!("batch.rows={}", 1 + random.below(7));
         println!("{form:?}: {rows}");
         stage.program(From::Files, &records).catch_up(&["--set", &rows]);
