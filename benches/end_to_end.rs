@@ -4,6 +4,7 @@
 //! `cargo bench --bench end_to_end -- --brokers 127.0.0.1:9092 --url postgres://postgres@127.0.0.1/lastword_bench`
 //! with the `--events`, `--seed` and `--topic` of the topic; `--runs 3`; `--set KEY=VALUE` for one key of the configuration;
 //! `--await 600` starts nothing and measures how long another program (see `peer/`) needs until the contents are right.
+//! `--recheck 5` measures what the protection against a second writer costs: pairs of a run with and a run without it.
 //! The database of the URL is dropped and made anew. Fails if a protection is off or a row differs.
 
 // Each bench uses its part of it.
@@ -37,22 +38,42 @@ fn main() {
     }
     let bench = Bench::new(&url);
     bench.show_settings();
-    for run in 1..=number("runs", "1") {
+    let measure = |name: String, settings: &[&str]| {
         runtime.block_on(contents::fresh(&url)).expect("a fresh database");
-        if run == 1 {
-            bench.check_protections();
-        }
-        let measured = bench.run();
+        let measured = bench.run(settings);
         let found = runtime.block_on(contents::full(&url)).expect("contents");
         assert_eq!(found, expected, "the destination differs from the oracle");
         println!(
-            "run {run}: {:.2} s, {:.0} records/s, {:.2} s of processor time, peak memory {:.0} MiB; contents are right",
+            "{name}: {:.2} s, {:.0} records/s, {:.2} s of processor time, peak memory {:.0} MiB; contents are right",
             measured.wall.as_secs_f64(),
             records as f64 / measured.wall.as_secs_f64(),
             measured.processor,
             measured.peak_kib as f64 / 1024.0,
         );
+        measured.wall.as_secs_f64()
+    };
+    runtime.block_on(contents::fresh(&url)).expect("a fresh database");
+    bench.check_protections();
+    let pairs = number("recheck", "0");
+    if pairs > 0 {
+        return compare(pairs, measure);
     }
+    for run in 1..=number("runs", "1") {
+        measure(format!("run {run}"), &[]);
+    }
+}
+
+/// Runs with and without the re-check by turns. The second figure of a pair is none by itself: a protection is off.
+fn compare(pairs: u64, measure: impl Fn(String, &[&str]) -> f64) {
+    let mut ratios = Vec::new();
+    for pair in 1..=pairs {
+        let with = measure(format!("pair {pair}, with the re-check"), &[]);
+        let without = measure(format!("pair {pair}, single_writer = true"), &["defaults.single_writer=true"]);
+        ratios.push(with / without);
+        println!("pair {pair}: ratio {:.3}", with / without);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("median of the ratios: {:.3}", ratios[ratios.len() / 2]);
 }
 
 struct Measured {
@@ -114,8 +135,11 @@ impl Bench {
         assert!(page.contains("contract = \"final-state\""), "a figure of another contract is none");
     }
 
-    fn run(&self) -> Measured {
+    fn run(&self, settings: &[&str]) -> Measured {
         let mut command = self.command("run");
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
         command.arg("--until-caught-up").stdout(Stdio::piped());
         let begin = Instant::now();
         let child = command.spawn().expect("the program starts");

@@ -48,3 +48,13 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod telemetry;
+
+// The tests of the library that run whole pipelines use what the tests from outside have.
+#[cfg(test)]
+extern crate self as lastword;
+#[cfg(test)]
+#[allow(dead_code, unused_imports)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ create table if not exists lastword.source_epoch (
     marker text collate "C" not null,
     first_offset bigint not null,
     first_number bigint,
+    first_time_ms bigint,
     bound_number bigint,
     previous_top bigint,
     opened_by text not null,

@@ -1,4 +1,4 @@
-select topic, incarnation, partition_id, ordinal, marker, first_offset, first_number, bound_number,
+select topic, incarnation, partition_id, ordinal, marker, first_offset, first_number, first_time_ms, bound_number,
        previous_top, opened_by, opened_ms
 from lastword.source_epoch
 order by topic, partition_id, incarnation, first_offset, ordinal

@@ -7,6 +7,7 @@ create table if not exists lastword.source_epoch (
     marker text not null,
     first_offset integer not null,
     first_number integer,
+    first_time_ms integer,
     bound_number integer,
     previous_top integer,
     opened_by text not null,

@@ -422,7 +422,7 @@ pub enum SweepCommand {
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
     /// Show the parts of a token
-    #[command(after_help = "Example:\n  lastword token decode 01000100000001000000000166a950")]
+    #[command(after_help = "Example:\n  lastword token decode 120001000000010000000081a3f5d0010000000081a3f618")]
     Decode {
         /// The token in hex, as errors and `_lastword_token` show it
         #[arg(value_parser = parse_hex)]

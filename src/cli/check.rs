@@ -1,6 +1,6 @@
 //! `lastword check`: configuration, connections, tables, and the contract of each with its reason. Changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use serde::Serialize;
 
 use crate::config::checked::Config;
 use crate::config::effective;
-use crate::core::decode::TopicDecoder;
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
-use crate::core::order::OrderPolicy;
+use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::record::{Payload, Record, TopicPartition};
+use crate::core::table::Contract;
+use crate::runtime::planner::two_sources;
 use crate::runtime::tables::{Met, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
-use crate::sink::Sink;
 use crate::sink::bookkeep;
+use crate::sink::{Session, Sink};
 use crate::source::{LogEvent, ReadRange, Said, Source, SourceCommand, SourceEvent, TopicInfo, next_generation};
 
 use super::context::Context;
@@ -38,6 +39,12 @@ struct Finding {
     /// `ok`, `would be created`, `left out`, `unknown`, `refused`.
     verdict: &'static str,
     why: String,
+    /// Full name of the destination's table, if it is there.
+    #[serde(skip)]
+    table: Option<String>,
+    /// The destination's table and what its tokens are compared within, where the source orders a table of final state.
+    #[serde(skip)]
+    scope: Option<(String, String)>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +72,7 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
         let records = sample(&source, topic).await?;
         findings.extend(judge(&config, &tables, topic, &records).await?);
     }
+    refuse_two_sources(&mut session, &mut findings).await?;
     let report = Report {
         configuration: effective(&config),
         store,
@@ -74,6 +82,28 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
     context.output.result(&report, render)?;
     let refused = report.tables.iter().any(|finding| finding.verdict == "refused");
     Ok(if refused { Exit::Contract } else { Exit::Ok })
+}
+
+/// Refuses tables that two sources lead to, by what the topics hold now and by what the table's rows came from.
+async fn refuse_two_sources(session: &mut Session, findings: &mut [Finding]) -> Result<(), Failure> {
+    let mut scopes: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for finding in findings.iter() {
+        if let Some((table, scope)) = &finding.scope {
+            scopes.entry(table.clone()).or_default().insert(scope.clone());
+        }
+    }
+    let has_store = bookkeep::check_version(session).await? == Some(bookkeep::STORE_FORMAT);
+    for (table, scopes) in scopes {
+        let stored = if has_store { bookkeep::table_scope(session, &table).await? } else { None };
+        let own = stored.map(|(_, description)| description).or_else(|| scopes.first().cloned()).unwrap_or_default();
+        let Some(other) = scopes.iter().find(|scope| **scope != own) else { continue };
+        let leads_there = |finding: &&mut Finding| finding.scope.as_ref().is_some_and(|(into, _)| *into == table);
+        for finding in findings.iter_mut().filter(leads_there) {
+            finding.verdict = "refused";
+            finding.why = two_sources(&table, &own, other);
+        }
+    }
+    Ok(())
 }
 
 /// The last records of every partition.
@@ -116,13 +146,15 @@ async fn judge(
     topic: &TopicInfo,
     records: &[Record],
 ) -> Result<Vec<Finding>, Failure> {
-    let mut decoder = TopicDecoder::default();
+    let mut decoder = config.decoder(&topic.topic);
     let mut findings: BTreeMap<(SourceTable, bool), Finding> = BTreeMap::new();
     let mut unreadable = None;
     for record in records {
         let value = record.value.as_ref().map(Payload::whole);
         let event = match decoder.decode(&topic.topic, record.key.as_deref(), value.as_deref()) {
             Ok(Decoded::Change(event)) => event,
+            // They are of one table.
+            Ok(Decoded::Changes(mut events)) => events.remove(0),
             Ok(Decoded::Null | Decoded::Control(_)) => continue,
             Err(why) => {
                 unreadable = Some(why.to_string());
@@ -131,13 +163,22 @@ async fn judge(
         };
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != SourcePosition::None;
+        let has_position = !event.position.is_none();
         let met = Met { topic: &topic.topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let known = findings.get(&(event.table.clone(), has_position));
         if known.is_some_and(|finding| finding.verdict == "refused") {
             continue;
         }
-        let finding = finding(config, tables, met).await?;
+        let policy = OrderPolicy::Source;
+        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, "");
+        let mut finding = finding(config, tables, met).await?;
+        // A table that is not there yet is ordered by the source unless a rule says otherwise.
+        let rule = tables.rule(&topic.topic, &event.table);
+        let by_source = has_position
+            && rule.is_some_and(|(topic, rule, _)| {
+                rule.contract == Contract::FinalState && topic.is_none_or(|topic| topic.order_by.is_empty())
+            });
+        finding.scope = by_source.then(|| (finding.table.take().unwrap_or_else(|| finding.into.clone()), scope));
         findings.insert((event.table.clone(), has_position), finding);
     }
     if findings.is_empty() {
@@ -151,6 +192,8 @@ async fn judge(
             order: String::new(),
             verdict: "unknown",
             why,
+            table: None,
+            scope: None,
         }]);
     }
     Ok(findings.into_values().collect())
@@ -168,6 +211,8 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
         order: String::new(),
         verdict: "ok",
         why: String::new(),
+        table: None,
+        scope: None,
     };
     match tables.resolve(met).await {
         Ok(Resolved::Skip) => {
@@ -175,11 +220,15 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             finding.why = "by its rule".to_owned();
         }
         Ok(Resolved::Rows(mapping)) => {
+            finding.table = Some(mapping.table.name().to_string());
             finding.order = order_text(&mapping.order, met.position);
             finding.why = format!("key {}", key_text(&mapping.table));
+            if let (OrderPolicy::Offset, SourcePosition::None(why)) = (&mapping.order, met.position) {
+                finding.why.push_str(&format!("; no order by the source: {why}"));
+            }
         }
-        Ok(Resolved::Whole(_)) => finding.why = "a TRUNCATE".to_owned(),
-        Ok(Resolved::Log(_)) => finding.why = "asked for by name".to_owned(),
+        Ok(Resolved::Whole(_) | Resolved::Missing(_)) => finding.why = "a TRUNCATE".to_owned(),
+        Ok(Resolved::Log(..)) => finding.why = "asked for by name".to_owned(),
         Err(Refused::Table(why)) if why.reason == "would_create" => {
             finding.verdict = "would be created";
             finding.why = why.detail;
@@ -202,11 +251,7 @@ fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
     match (order, position) {
         (OrderPolicy::Columns(_), _) => "by columns".to_owned(),
         (OrderPolicy::Offset, _) => "in partition order (Kafka offset)".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Postgres { .. }) => "PostgreSQL log position".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Binlog { gtid: Some(_), .. }) => "GTID".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Binlog { .. }) => "binlog position".to_owned(),
-        (OrderPolicy::Source, SourcePosition::Lsn(_)) => "LSN".to_owned(),
-        (OrderPolicy::Source, SourcePosition::None) => String::new(),
+        (OrderPolicy::Source, position) => position.kind().to_owned(),
     }
 }
 

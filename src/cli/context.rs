@@ -39,14 +39,17 @@ impl Context {
     /// A session of the destination for a command that needs the bookkeeping to be there.
     pub async fn session(&self, config: &Config, purpose: &str) -> Result<Session, CommandError> {
         let mut session = Sink::new(&config.sink)?.session(purpose).await?;
-        if bookkeep::check_version(&mut session).await?.is_none() {
-            return Err(Failure::operator(
-                "no_store",
-                "the destination has no bookkeeping yet; `lastword run` makes it",
-            )
-            .into());
-        }
-        Ok(session)
+        let refused = match bookkeep::check_version(&mut session).await? {
+            None => Failure::operator("no_store", "the destination has no bookkeeping yet; `lastword run` makes it"),
+            Some(format) if format < bookkeep::STORE_FORMAT => Failure::operator(
+                "old_store",
+                format!(
+                    "the destination's bookkeeping has format {format}, of an older version; `lastword run` upgrades it"
+                ),
+            ),
+            Some(_) => return Ok(session),
+        };
+        Err(refused.into())
     }
 }
 

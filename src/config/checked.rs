@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::core::decode::TopicDecoder;
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+use crate::core::unavailable::Unavailable;
 
 use super::secret::Secret;
 
-pub use crate::core::decode::{PlainDecimal, PlainRules as PlainConfig, PlainTime};
+pub use crate::core::decode::{Form, PlainDecimal, PlainRules as PlainConfig, PlainTime};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -48,6 +51,16 @@ impl Config {
         let for_table =
             |rule: &&TopicRule| rule.source_table.as_deref().is_none_or(|wanted| Some(wanted) == source_table);
         self.tables.iter().filter(|rule| rule.topic.matches(topic)).find(for_table)
+    }
+}
+
+impl Config {
+    /// A decoder for the records of a topic: by the first rule for the topic that says something about them.
+    pub fn decoder(&self, topic: &str) -> TopicDecoder {
+        let rules = || self.tables.iter().filter(|rule| rule.topic.matches(topic));
+        let form = rules().find_map(|rule| rule.format);
+        let key = rules().find_map(|rule| rule.key.clone());
+        TopicDecoder::new(form, key)
     }
 }
 
@@ -119,6 +132,9 @@ pub struct BatchConfig {
     pub bytes: usize,
     /// Age of its first record.
     pub age: Duration,
+    /// It ends between source transactions; a partition that stays silent at its end for so long holds no more of one. `None`
+    /// ends batches anywhere.
+    pub align_wait: Option<Duration>,
 }
 
 /// How a table is treated.
@@ -136,6 +152,8 @@ pub struct TableRule {
     pub single_writer: bool,
     /// Allows the Kafka offset as token where events carry no position of the source.
     pub offset_order: bool,
+    /// What stands in events for a value that the connector did not see.
+    pub unavailable: Arc<Unavailable>,
     /// What becomes of tombstones that nothing needs any more.
     pub tombstones: TombstoneRule,
     /// What becomes of rows that a finished snapshot did not contain.
@@ -174,6 +192,8 @@ pub struct TopicRule {
     pub topic: TopicMatch,
     /// For topics that carry several tables (record form): only events of this source table.
     pub source_table: Option<String>,
+    /// Form of the records; without one each record's own bytes tell it.
+    pub format: Option<Form>,
     /// Destination table instead of the source's.
     pub into: Option<TableName>,
     /// Business key instead of the record key's fields.

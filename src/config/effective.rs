@@ -40,7 +40,11 @@ pub fn effective(config: &Config) -> String {
     page.section("[batch]")
         .plain("rows", config.batch.rows)
         .text("bytes", &format_size(config.batch.bytes))
-        .text("age", &format_duration(config.batch.age));
+        .text("age", &format_duration(config.batch.age))
+        .text("align", if config.batch.align_wait.is_some() { "transaction" } else { "none" });
+    if let Some(wait) = config.batch.align_wait {
+        page.text("align_wait", &format_duration(wait));
+    }
     write_rule(page.section("[defaults]"), &config.defaults);
     config.tables.iter().for_each(|rule| write_topic_rule(&mut page, rule));
     if config.plain.decimal.is_some() || config.plain.time.is_some() {
@@ -124,6 +128,9 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
         page.plain("skip", true);
         return;
     }
+    if let Some(form) = rule.format {
+        page.text("format", form.name());
+    }
     if let Some(into) = &rule.into {
         page.text("into", &into.to_string());
     }
@@ -142,7 +149,7 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
 fn write_rule(page: &mut Page, rule: &TableRule) {
     let is_change_log = rule.contract == crate::core::table::Contract::ChangeLog;
     page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
-    page.plain("single_writer", rule.single_writer);
+    page.plain("single_writer", rule.single_writer).text("unavailable_value", rule.unavailable.written());
     // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
     if is_change_log {
         return;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
+use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -53,6 +53,16 @@ pub enum Evolve {
     Widen,
 }
 
+/// Where a batch may end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Anywhere.
+    None,
+    /// Between source transactions.
+    Transaction,
+}
+
+words!(Align { "none" => Align::None, "transaction" => Align::Transaction });
 words!(Kind { "kafka" => Kind::Kafka, "file" => Kind::File });
 words!(Start { "earliest" => Start::Earliest, "latest" => Start::Latest });
 words!(Contract { "final-state" => Contract::FinalState, "change-log" => Contract::ChangeLog });
@@ -68,6 +78,17 @@ words!(PlainTime {
 });
 words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
+words!(Form {
+    "debezium" => Form::Debezium,
+    "flat" => Form::Flat,
+    "record" => Form::Record,
+    "maxwell" => Form::Maxwell,
+    "canal" => Form::Canal,
+    "goldengate" => Form::GoldenGate,
+    "dms" => Form::Dms,
+    "ticdc" => Form::Ticdc,
+    "cockroachdb" => Form::Cockroach,
+});
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
 /// A value of a librdkafka property.
@@ -250,6 +271,10 @@ section! {
         bytes: Size,
         /// Age.
         age: Duration,
+        /// Where batches may end.
+        align: Align,
+        /// How long a partition is silent that holds no more of a transaction.
+        align_wait: Duration,
     }
 }
 
@@ -280,6 +305,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -294,6 +321,8 @@ section! {
         topic: String,
         /// Only events of this source table.
         source_table: String,
+        /// Form of the records.
+        format: Form,
         /// Destination table.
         into: String,
         /// Business key.
@@ -318,6 +347,8 @@ section! {
         single_writer: bool,
         /// Allows the Kafka offset as token.
         offset_order: bool,
+        /// What stands for a value that the connector did not see.
+        unavailable_value: String,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.

@@ -2,6 +2,14 @@
 //!
 //! The final state must not depend on where batches are cut. Whatever would make a collapsed batch end differently from its
 //! records applied one by one ends the batch instead: [`Pushed::CutBefore`].
+//!
+//! # Why partial rows stay beside full ones
+//!
+//! A full row and the partial rows behind it could become one full row with the newest token. If that met a stored row between
+//! the two, it would take that row's columns back to what the older full row held. So a key keeps its newest full row (or
+//! delete) and, folded column by column, the partial rows behind it; both are applied, in this order. What a partial row is
+//! completed from must be sure: it is not folded behind a delete of the batch, which may lose to what is stored, nor before a
+//! full row that is older, nor behind a record of its key that was put aside in the batch.
 
 use std::collections::BTreeMap;
 use std::collections::{HashMap, HashSet};
@@ -10,14 +18,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::event::{Op, Rejection};
+use super::guard::{Guard, stands};
 use super::ledger::Top;
-use super::mapping::{Change, Effect, Mapping};
+use super::mapping::{Change, Effect, Mapping, PartialRow};
+use super::merge::{self, Piece};
 use super::plan::{
-    Advance, Delete, KnownNulls, LedgerEntry, Orphan, Plan, QuarantinedRecord, SnapshotEnd, TablePlan, Upsert,
-    UpsertGroup,
+    Advance, Cell, Delete, KnownNulls, LedgerEntry, Mark, Orphan, Partial, Plan, QuarantinedRecord, SnapshotEnd,
+    TablePlan, Upsert, UpsertGroup,
 };
 use super::record::{Payload, Record, TopicPartition};
-use super::table::{Contract, DeleteMode, Table};
+use super::table::{Contract, DeleteMode, Row, Table};
 use super::token::Token;
 use super::value::Value;
 
@@ -38,8 +48,12 @@ pub struct BatchBuilder {
     plan: Plan,
     tables: BTreeMap<TableOrder, TableBuild>,
     partitions: BTreeMap<TopicPartition, Advance>,
+    /// More changes of the same record follow: it is counted and passed with its last one.
+    more_follow: bool,
     /// Record keys whose last data record in this batch is a delete, by partition.
     deleted: HashSet<(TopicPartition, Bytes)>,
+    /// Tables and keys of which a record of this batch was put aside.
+    marked: HashSet<(String, Vec<u8>)>,
 }
 
 /// Tables are locked in the order of their names; two tables of one name (a shape that changed) by number.
@@ -57,18 +71,82 @@ struct TableBuild {
     collapsed: u64,
 }
 
-#[derive(Debug)]
+/// What a batch holds of a key.
+#[derive(Debug, Default)]
 struct Entry {
+    /// Its newest full row or delete.
+    whole: Option<Whole>,
+    /// Its partial rows behind that, in the order of their arrival.
+    partial: Option<PartialEntry>,
+    /// Partial rows that a newer full row or delete took the place of: whether they can be applied must not depend on that.
+    beaten: Vec<Beaten>,
+}
+
+#[derive(Debug)]
+struct Beaten {
+    full: Option<(Token, Arc<[usize]>)>,
+    partial: PartialEntry,
+}
+
+#[derive(Debug)]
+struct Whole {
     token: Token,
     columns: Arc<[usize]>,
-    effect: Effect,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Row(Row),
+    Deleted(Vec<Value>),
+}
+
+#[derive(Debug)]
+struct PartialEntry {
+    key: Vec<Value>,
+    /// Columns of the table that full rows of this kind carry.
+    columns: Arc<[usize]>,
+    pieces: Vec<(TopicPartition, i64, Piece)>,
+}
+
+impl PartialEntry {
+    fn newest(&self) -> Option<&Token> {
+        self.pieces.iter().map(|(_, _, piece)| &piece.token).max()
+    }
+}
+
+impl Entry {
+    fn tokens(&self) -> impl Iterator<Item = &Token> {
+        let newest = self.partial.as_ref().and_then(PartialEntry::newest);
+        self.whole.iter().map(|whole| &whole.token).chain(newest)
+    }
+}
+
+/// The partial rows of a key, and what they are completed from where that is in the batch.
+#[derive(Debug)]
+pub struct PendingPartial<'b> {
+    /// Canonical bytes of the key.
+    pub key_bytes: &'b [u8],
+    /// Values of the key.
+    pub key: &'b [Value],
+    /// Token and columns of the full row of the batch.
+    pub full: Option<(Token, Arc<[usize]>)>,
+    /// Records with what each carries.
+    pub pieces: &'b [(TopicPartition, i64, Piece)],
 }
 
 impl BatchBuilder {
     /// An empty batch under a pipeline's (or a replay's) checkpoints.
     pub fn new(pipeline: Arc<str>, checkpoint_owner: Arc<str>, repair: bool) -> Self {
         let plan = Plan { pipeline, checkpoint_owner, repair, ..Plan::default() };
-        Self { plan, tables: BTreeMap::new(), partitions: BTreeMap::new(), deleted: HashSet::new() }
+        Self {
+            plan,
+            tables: BTreeMap::new(),
+            partitions: BTreeMap::new(),
+            more_follow: false,
+            deleted: HashSet::new(),
+            marked: HashSet::new(),
+        }
     }
 
     /// Takes a partition in: its checkpoint moves from `from` as records are pushed.
@@ -83,6 +161,17 @@ impl BatchBuilder {
             open_delete,
             top: Top::default(),
         });
+    }
+
+    /// Says whether what is pushed next is followed by more changes of its record. The record is counted and passed, and its
+    /// partition moves, with the last one; if that is cut off the first ones are applied again with the same tokens.
+    pub fn more_follow(&mut self, more: bool) {
+        self.more_follow = more;
+    }
+
+    /// Whether nothing was pushed yet that changes a table.
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
     }
 
     /// Whether a null value is the shadow of a delete: the last data record of its key, in this batch or as the last record
@@ -102,7 +191,9 @@ impl BatchBuilder {
     /// The token of a key's newest change in the batch so far, and whether it is a delete.
     pub fn held(&self, table: &Table, key: &[u8]) -> Option<(Token, bool)> {
         let entry = self.tables.get(&(table.name().clone(), table.id))?.entries.get(key)?;
-        Some((entry.token, matches!(entry.effect, Effect::Delete(_))))
+        let newest = *entry.tokens().max()?;
+        let deleted = |whole: &Whole| whole.token == newest && matches!(whole.state, State::Deleted(_));
+        Some((newest, entry.whole.as_ref().is_some_and(deleted)))
     }
 
     /// Takes a change in. `record` is its record; the partition must be known.
@@ -124,40 +215,45 @@ impl BatchBuilder {
         if self.tables.values().any(|build| build.table.id != table.id && build.table.name() == table.name()) {
             return Pushed::CutBefore;
         }
+        if matches!(change.effect, Effect::Partial(_))
+            && !self.marked.is_empty()
+            && self.marked.contains(&(table.name().to_string(), change.key.clone()))
+        {
+            return Pushed::CutBefore;
+        }
         let build = table_build(&mut self.tables, table);
         // What comes behind an orphan is weighed against what the orphan leaves.
         if build.orphans.contains_key(&change.key) {
             return Pushed::CutBefore;
         }
-        let entry = Entry { token, columns: Arc::clone(&mapping.columns), effect: change.effect };
-        match build.entries.get_mut(&change.key) {
-            None => {
-                build.entries.insert(change.key, entry);
-            }
-            Some(known) if !known.token.comparable(&token) => {
-                return Pushed::Rejected(Rejection::new(
-                    "incomparable_token",
-                    format!("two changes of one key of {} have tokens of different scopes", table.name()),
-                ));
-            }
-            // Folding rows with other columns together would need to know what the older one's columns hold in the end.
-            Some(known) if known.columns != entry.columns && !is_delete => return Pushed::CutBefore,
-            // A row that is deleted and made again takes defaults where its new life has no value; an update would keep the old.
-            Some(known) if matches!(known.effect, Effect::Delete(_)) && !is_delete && !mapping.covers_table => {
-                return Pushed::CutBefore;
-            }
-            Some(known) => {
-                build.collapsed += 1;
-                if token > known.token {
-                    *known = entry;
-                }
-            }
+        let entry = build.entries.entry(change.key).or_default();
+        if entry.tokens().any(|known| !known.comparable(&token)) {
+            return Pushed::Rejected(Rejection::new(
+                "incomparable_token",
+                format!("two changes of one key of {} have tokens of different scopes", table.name()),
+            ));
+        }
+        let columns = Arc::clone(&mapping.columns);
+        let folded = match change.effect {
+            Effect::Upsert(row) => entry.whole(Whole { token, columns, state: State::Row(row) }, mapping.covers_table),
+            Effect::Delete(key) => entry.whole(Whole { token, columns, state: State::Deleted(key) }, true),
+            Effect::Partial(row) => entry.partial(record, token, columns, row),
+        };
+        match folded {
+            Some(collapsed) => build.collapsed += collapsed,
+            None => return Pushed::CutBefore,
         }
         self.data(record, is_delete, |advance| {
             advance.counts.changes += 1;
             advance.source_time_ms = advance.source_time_ms.max(source_time_ms);
         });
         Pushed::Taken
+    }
+
+    /// The keys of the batch whose partial rows have to be completed from what is stored, by table, with the TRUNCATE of the batch.
+    pub fn partials(&self) -> impl Iterator<Item = (&Arc<Table>, Option<Token>, Vec<PendingPartial<'_>>)> {
+        let pending = self.tables.values().map(|build| (&build.table, build.truncate, build.pending()));
+        pending.filter(|(_, _, pending)| !pending.is_empty())
     }
 
     /// Takes a null value in whose delete event is gone. The batch holds no other change of the key (`canonical`, its bytes).
@@ -188,6 +284,9 @@ impl BatchBuilder {
     /// Passes a record that changes a row, and notes whether the null that may follow is a delete's shadow. That does not
     /// depend on what became of the delete.
     fn data(&mut self, record: &Record, is_delete: bool, count: impl FnOnce(&mut Advance)) {
+        if self.more_follow {
+            return;
+        }
         if let Some(key) = &record.key {
             if is_delete {
                 self.deleted.insert((record.at.clone(), key.clone()));
@@ -202,14 +301,15 @@ impl BatchBuilder {
     }
 
     /// Takes the truncation of a table in. Under soft deletes the rows that come before it in the batch must be there to be
-    /// marked, so it begins a batch of its own.
+    /// marked, and what partial rows before it are completed from must not be gone, so it begins a batch of its own.
     pub fn truncate(&mut self, record: &Record, table: &Arc<Table>, token: Token) -> Pushed {
         if table.delete == DeleteMode::Ignore {
             self.filtered(record, Op::Truncate);
             return Pushed::Taken;
         }
         let build = table_build(&mut self.tables, table);
-        if table.delete == DeleteMode::Soft && !build.entries.is_empty() {
+        let partial = build.entries.values().any(|entry| entry.partial.is_some() || !entry.beaten.is_empty());
+        if partial || (table.delete == DeleteMode::Soft && !build.entries.is_empty()) {
             return Pushed::CutBefore;
         }
         build.truncate = build.truncate.max(Some(token));
@@ -253,14 +353,8 @@ impl BatchBuilder {
     }
 
     /// Keeps a record aside.
-    pub fn quarantine(
-        &mut self,
-        record: &Record,
-        incarnation: &Arc<str>,
-        table: Option<String>,
-        token: Option<Token>,
-        why: Rejection,
-    ) {
+    pub fn quarantine(&mut self, record: &Record, incarnation: &Arc<str>, mark: Option<Mark>, why: Rejection) {
+        self.marked.extend(mark.as_ref().map(|mark| (mark.table.clone(), mark.key.clone())));
         self.plan.quarantine.push(QuarantinedRecord {
             at: record.at.clone(),
             incarnation: Arc::clone(incarnation),
@@ -269,8 +363,7 @@ impl BatchBuilder {
             key: record.key.clone(),
             value: record.value.as_ref().map(Payload::whole),
             headers: record.headers.clone(),
-            table,
-            token,
+            mark,
             reason: why.reason,
             detail: why.detail,
         });
@@ -303,6 +396,9 @@ impl BatchBuilder {
     }
 
     fn passed(&mut self, record: &Record, count: impl FnOnce(&mut Advance)) {
+        if self.more_follow {
+            return;
+        }
         if let Some(advance) = self.partitions.get_mut(&record.at) {
             debug_assert!(record.offset >= advance.next, "records of a partition come in the order of their offsets");
             advance.next = record.offset + 1;
@@ -331,21 +427,100 @@ fn table_build<'t>(tables: &'t mut BTreeMap<TableOrder, TableBuild>, table: &Arc
     })
 }
 
+impl Entry {
+    fn full(&self) -> Option<(Token, Arc<[usize]>)> {
+        let row = self.whole.as_ref().filter(|whole| matches!(whole.state, State::Row(_)));
+        row.map(|whole| (whole.token, Arc::clone(&whole.columns)))
+    }
+
+    /// Takes a full row or a delete in. Returns how many events of the batch lost by it; `None` where the batch must end first.
+    fn whole(&mut self, new: Whole, covers_table: bool) -> Option<u64> {
+        let is_delete = matches!(new.state, State::Deleted(_));
+        // Rows with other columns could be folded only by one who knows what the older one's columns hold in the end. A row that
+        // is deleted and made again takes defaults where its new life has no value; an update would keep the old.
+        if let Some(known) = self.whole.as_ref().filter(|_| !is_delete)
+            && (known.columns != new.columns || (matches!(known.state, State::Deleted(_)) && !covers_table))
+        {
+            return None;
+        }
+        let older = self.whole.as_ref().is_some_and(|known| known.token >= new.token) && stands(Guard::Collapse);
+        let mut lost = u64::from(self.whole.is_some());
+        let newest = self.partial.as_ref().and_then(PartialEntry::newest);
+        if !older && newest.is_some_and(|newest| *newest >= new.token) {
+            return None;
+        }
+        if let Some(mut partial) = self.partial.take_if(|_| !older) {
+            partial
+                .pieces
+                .iter_mut()
+                .flat_map(|(_, _, piece)| &mut piece.cells)
+                .for_each(|cell| cell.value = Value::Null);
+            lost += 1;
+            self.beaten.push(Beaten { full: self.full(), partial });
+        }
+        if !older {
+            self.whole = Some(new);
+        }
+        Some(lost)
+    }
+
+    /// Takes a partial row in; see [`Self::whole`].
+    fn partial(&mut self, record: &Record, token: Token, columns: Arc<[usize]>, row: PartialRow) -> Option<u64> {
+        match &self.whole {
+            Some(Whole { state: State::Deleted(_), .. }) => return None,
+            Some(known) if known.columns != columns => return None,
+            Some(known) if known.token >= token => return Some(1),
+            _ => {}
+        }
+        let cells = row.cells.into_iter().map(|(column, value)| Cell { column, token, value }).collect();
+        let piece = (record.at.clone(), record.offset, Piece { token, cells, missing: row.missing });
+        match &mut self.partial {
+            Some(known) if known.columns != columns => return None,
+            Some(known) => {
+                known.pieces.push(piece);
+                return Some(1);
+            }
+            None => self.partial = Some(PartialEntry { key: row.key, columns, pieces: vec![piece] }),
+        }
+        Some(0)
+    }
+}
+
 impl TableBuild {
+    fn pending(&self) -> Vec<PendingPartial<'_>> {
+        let mut found: Vec<PendingPartial<'_>> = Vec::new();
+        for (key_bytes, entry) in &self.entries {
+            let behind = entry.partial.iter().map(|partial| (entry.full(), partial));
+            for (full, partial) in
+                entry.beaten.iter().map(|beaten| (beaten.full.clone(), &beaten.partial)).chain(behind)
+            {
+                found.push(PendingPartial { key_bytes, key: &partial.key, full, pieces: &partial.pieces });
+            }
+        }
+        found.sort_by_key(|pending| pending.key_bytes);
+        found
+    }
+
     fn finish(self) -> TablePlan {
         let mut sorted: Vec<(Vec<u8>, Entry)> = self.entries.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut upserts: Vec<UpsertGroup> = Vec::new();
         let mut deletes = Vec::new();
+        let mut partials: Vec<Partial> = Vec::new();
         let mut add =
             |columns: &Arc<[usize]>, row: Upsert| match upserts.iter_mut().find(|group| group.columns == *columns) {
                 Some(group) => group.rows.push(row),
                 None => upserts.push(UpsertGroup { columns: Arc::clone(columns), rows: vec![row] }),
             };
         for (_, entry) in sorted {
-            match entry.effect {
-                Effect::Upsert(values) => add(&entry.columns, Upsert { token: entry.token, values }),
-                Effect::Delete(key) => deletes.push(Delete { token: entry.token, key }),
+            match entry.whole {
+                Some(Whole { token, columns, state: State::Row(values) }) => add(&columns, Upsert { token, values }),
+                Some(Whole { token, state: State::Deleted(key), .. }) => deletes.push(Delete { token, key }),
+                None => {}
+            }
+            if let Some(partial) = entry.partial {
+                let pieces = partial.pieces.into_iter().map(|(_, _, piece)| piece).collect();
+                partials.extend(merge::fold(partial.key, pieces));
             }
         }
         for (columns, row) in self.log {
@@ -355,6 +530,7 @@ impl TableBuild {
             table: self.table,
             upserts,
             deletes,
+            partials,
             orphans: self.orphans.into_values().collect(),
             truncate: self.truncate,
             truncates: self.truncates,
@@ -370,7 +546,7 @@ pub fn order_values<'v>(values: &'v [Value], columns: &[usize]) -> Vec<&'v Value
 
 #[cfg(test)]
 mod tests {
-    use super::super::decode::PlainRules;
+    use super::super::decode::CellRules;
     use super::super::event::{RowSchema, SourcePosition};
     use super::super::ledger::Ledger;
     use super::super::order::{OrderPolicy, token};
@@ -386,7 +562,7 @@ mod tests {
     fn mapping(names: &[&str]) -> Mapping {
         let field = |name: &&str| Field { name: (*name).into(), kind: WireType::Int { bits: 64 }, optional: true };
         let schema = RowSchema { id: 1, fields: names.iter().map(field).collect() };
-        Mapping::new(table(), Some(&schema), None, &[], &[], OrderPolicy::Source, PlainRules::default())
+        Mapping::new(table(), Some(&schema), None, &[], &[], OrderPolicy::Source, CellRules::default())
             .expect("mapping")
     }
 
@@ -480,6 +656,7 @@ mod tests {
             let effect = match &self.0.effect {
                 Effect::Upsert(values) => Effect::Upsert(values.clone()),
                 Effect::Delete(values) => Effect::Delete(values.clone()),
+                Effect::Partial(_) => unreachable!("not made here"),
             };
             (Change { key: self.0.key.clone(), effect }, self.1)
         }
@@ -516,7 +693,7 @@ mod tests {
         builder.partition(&at, 1, 0, None);
         builder.control(&record(0));
         builder.filtered(&record(4), Op::Upsert);
-        builder.quarantine(&record(6), &"-".into(), None, None, Rejection::new("undecodable", "x"));
+        builder.quarantine(&record(6), &"-".into(), None, Rejection::new("undecodable", "x"));
         builder.reach(&at, 9);
         let plan = builder.finish();
         let counts = plan.advances[0].counts;

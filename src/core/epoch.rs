@@ -19,6 +19,14 @@
 //! meets a marker second adopts the ordinal. Where two partitions saw two markers in contradicting order no ordinals are
 //! right; the partition stops and an operator opens a new epoch for all.
 //!
+//! # Why a clock has a say in the ordinals, and none in the tokens
+//!
+//! A marker that nobody has met yet may be the newest, or one from the past that only a lagging partition has (a topic with a
+//! failover in its history is read from its beginning, one partition faster than the other). Source times tell the two
+//! apart, because lives of a source do not overlap: a new ordinal is put between those that were met earlier and later by that
+//! clock, which is why ordinals have gaps. Where clocks were wrong the markers contradict the ordinals later, and the partition
+//! stops; within a partition the order is that of its log in any case.
+//!
 //! # Why snapshots of PostgreSQL have rows too
 //!
 //! A snapshot that went back (a restore, a lagging replica) shows only in partitions that had streamed past it. Each
@@ -38,6 +46,8 @@ pub const FIRST_EPOCH: u32 = 1;
 pub const OPERATOR: &str = "*";
 /// Longest marker in characters; the width of its column in MySQL.
 const MARKER_CHARS_MAX: usize = 200;
+/// Distance of ordinals that follow each other; later finds go in between.
+pub const EPOCH_STEP: u32 = 1000;
 /// Most epochs that one partition may open.
 const EPOCHS_MAX: usize = 64;
 
@@ -56,6 +66,8 @@ pub struct EpochRow {
     pub first_offset: i64,
     /// Number of that record, if its source has markers.
     pub first_number: Option<u64>,
+    /// Its source time in milliseconds since 1970.
+    pub first_time_ms: Option<i64>,
     /// Events of the marker belong to this row only above this number: that much of it the partition had seen before.
     pub bound: Option<u64>,
     /// Greatest number of the run of events that this row ended.
@@ -90,6 +102,8 @@ pub struct EpochQuestion {
     pub incarnation: Arc<str>,
     /// Offset of the record.
     pub offset: i64,
+    /// Its source time in milliseconds since 1970.
+    pub time_ms: Option<i64>,
     /// What it shows.
     pub shown: Shown,
     /// See [`EpochRow::bound`].
@@ -166,9 +180,27 @@ impl Topic<'_> {
         self.question.passed || self.before().len() < self.own.len()
     }
 
-    fn greatest(&self) -> u32 {
-        let all = self.own.iter().chain(self.others.iter().copied());
-        all.map(|row| row.ordinal).max().unwrap_or(0)
+    fn all(&self) -> impl Iterator<Item = &EpochRow> {
+        self.own.iter().chain(self.others.iter().copied())
+    }
+
+    /// Between which ordinals the record lies by the source's clock, both not included: lives of a source do not overlap, so it lies
+    /// behind what showed another marker earlier, and before what showed one later.
+    fn window(&self, current: u32, marker: &str) -> (u32, Option<u32>) {
+        let other = || self.all().filter(|row| row.marker != marker && row.ordinal > current);
+        let is_later = |row: &EpochRow| self.question.time_ms.zip(row.first_time_ms).map(|(time, first)| time < first);
+        let earlier = other().filter(|row| is_later(row) == Some(false)).map(|row| row.ordinal);
+        let above = earlier.max().unwrap_or(current);
+        let later = other().filter(|row| is_later(row) == Some(true)).map(|row| row.ordinal);
+        (above, later.filter(|ordinal| *ordinal > above).min())
+    }
+
+    /// The ordinal of a life of the source that nobody has met.
+    fn unmet(&self, window: (u32, Option<u32>)) -> u32 {
+        match window {
+            (above, Some(below)) if above + 1 < below => above + (below - above) / 2,
+            (above, _) => next_ordinal(self.all().map(|row| row.ordinal).fold(above, u32::max)),
+        }
     }
 
     fn new_row(&self, marker: &str, number: Option<u64>, ordinal: u32) -> Result<Settled, Rejection> {
@@ -195,6 +227,7 @@ impl Topic<'_> {
             marker: marker.to_owned(),
             first_offset: question.offset,
             first_number: number,
+            first_time_ms: question.time_ms,
             bound: question.bound,
             previous_top: question.previous_top,
         }))
@@ -219,24 +252,30 @@ impl Topic<'_> {
         if self.is_passed() {
             return Err(passed());
         }
+        // By the source's clock the record lies behind the partition's last life, so it is of no life before that one.
+        let goes_on =
+            current.and_then(|row| self.question.time_ms.zip(row.first_time_ms)).is_some_and(|(t, first)| first <= t);
         let current = current.map_or(0, |row| row.ordinal);
-        let known: Vec<_> = self.others.iter().filter(|row| row.marker == marker).collect();
-        let ahead = || known.iter().filter(|row| row.ordinal > current);
+        let known: Vec<&EpochRow> = self.others.iter().copied().filter(|row| row.marker == marker).collect();
+        let window = self.window(current, marker);
+        let inside = |ordinal: u32| ordinal > window.0 && window.1.is_none_or(|below| ordinal < below);
         let rows_of = |ordinal: u32| known.iter().filter(move |row| row.ordinal == ordinal);
         // It may be an ordinal's if no partition had seen as much of the marker before that ordinal began. It is that one's, or a
         // later one's, if some partition had that ordinal at a lower number already.
         let possible = |ordinal: &u32| rows_of(*ordinal).all(|row| row.holds(marker, number));
         let begun = |ordinal: &u32| rows_of(*ordinal).any(|row| row.first_number.is_some_and(|first| first <= number));
-        let candidates: BTreeSet<u32> = ahead().map(|row| row.ordinal).filter(possible).collect();
+        let ahead: BTreeSet<u32> = known.iter().map(|row| row.ordinal).filter(|ordinal| inside(*ordinal)).collect();
+        let candidates: Vec<u32> = ahead.iter().copied().filter(possible).collect();
         let adopted = candidates.iter().rev().copied().find(begun);
         if let Some(adopted) = adopted.or(candidates.first().copied()) {
             return fresh(adopted);
         }
         let mine = |ordinal| self.before().iter().any(|row| row.marker == marker && row.ordinal == ordinal);
-        if ahead().next().is_some() || known.iter().any(|row| !mine(row.ordinal)) {
+        let foreign = |row: &EpochRow| row.ordinal <= current && !goes_on && !mine(row.ordinal);
+        if !ahead.is_empty() || known.iter().any(|row| foreign(row)) {
             return Err(contradiction(marker));
         }
-        fresh(self.greatest() + 1)
+        fresh(self.unmet(window))
     }
 
     fn snapshot(&self, number: u64, went_back: bool) -> Result<Settled, Rejection> {
@@ -259,10 +298,17 @@ impl Topic<'_> {
             Some(ordinal) if ordinal > current => row(ordinal),
             Some(ordinal) if ordinal == current && !went_back => row(current),
             Some(_) => Err(contradiction(&marker)),
-            None if went_back => row(self.greatest().max(FIRST_EPOCH) + 1),
+            None if went_back => row(self.unmet(self.window(current, &marker))),
             None => row(current),
         }
     }
+}
+
+/// The ordinal that follows another one; the first one follows 0.
+pub fn next_ordinal(ordinal: u32) -> u32 {
+    // What has no row counts as the first step.
+    let steps = if ordinal == 0 { 0 } else { ordinal.max(EPOCH_STEP) / EPOCH_STEP };
+    (steps + 1).saturating_mul(EPOCH_STEP)
 }
 
 fn contradiction(marker: &str) -> Rejection {

@@ -64,7 +64,7 @@ pub struct RawRow<'a> {
     pub cells: Vec<&'a RawValue>,
 }
 
-/// Where a change lies in its source's log.
+/// Where a change lies in its source's log. What each part means and which of them order: [`super::order`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourcePosition {
     /// PostgreSQL connector: `source.sequence`.
@@ -76,23 +76,132 @@ pub enum SourcePosition {
         /// Snapshot or stream.
         phase: Phase,
     },
-    /// MySQL and MariaDB connectors.
+    /// MySQL and MariaDB connectors, Maxwell, Canal.
     Binlog {
         /// The transaction's GTID, if there is one.
         gtid: Option<Gtid>,
-        /// Number of the binlog file.
+        /// Number of the binlog file; 0 where only the GTID is known (Canal).
         file: u64,
-        /// Position in it.
+        /// Position in it; 0 where only the GTID is known.
         pos: u64,
-        /// Row inside the event at that position; `None` for MySQL, where it starts again inside compressed transactions.
+        /// Row inside the event at that position; `None` where it is not known or (MySQL) starts again inside compressed
+        /// transactions.
         row: Option<u64>,
         /// Snapshot or stream.
         phase: Phase,
     },
+    /// SQL Server connector.
+    SqlServer {
+        /// `commit_lsn`.
+        commit: [u8; 10],
+        /// `change_lsn`; zero for snapshot rows, which have none.
+        change: [u8; 10],
+        /// `event_serial_no`; zero where it is missing.
+        serial: u32,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// Oracle connector.
+    Oracle {
+        /// `commit_scn`; the `scn` of the snapshot for its rows.
+        commit: u64,
+        /// `scn` of the change, 0 where the adapter does not tell it.
+        scn: u64,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// Db2 connector.
+    Db2 {
+        /// `commit_lsn`, at most 16 bytes.
+        commit: u128,
+        /// `change_lsn`; zero for snapshot rows, which have none.
+        change: u128,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// Informix connector.
+    Informix {
+        /// `commit_lsn`.
+        commit: u64,
+        /// `change_lsn`; zero for snapshot rows.
+        change: u64,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// MongoDB connector up to 3.3: the cluster time.
+    Mongo {
+        /// Its seconds since 1970.
+        seconds: u32,
+        /// Its counter inside the second.
+        ord: u32,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// Vitess connector with ordered transaction metadata.
+    Vitess {
+        /// `transaction_epoch`.
+        epoch: u64,
+        /// `transaction_rank`.
+        rank: u128,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// Spanner connector.
+    Spanner {
+        /// Commit time in nanoseconds since 1970.
+        nanos: u64,
+        /// Number of the record in its transaction.
+        sequence: u64,
+        /// Number of the change in its record.
+        item: u32,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// CockroachDB's hybrid clock.
+    Hlc {
+        /// Nanoseconds since 1970.
+        nanos: u64,
+        /// Counter inside the nanosecond.
+        logical: u32,
+        /// Snapshot or stream.
+        phase: Phase,
+    },
+    /// TiCDC: the commit's timestamp (TSO).
+    Tso(u64),
+    /// GoldenGate: the position in the trail.
+    Trail(u128),
     /// The record form's LSN text.
     Lsn(u64),
-    /// The event carries none.
-    None,
+    /// The event carries none that orders; why not, and what would give it one.
+    None(&'static str),
+}
+
+impl SourcePosition {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None(_))
+    }
+
+    /// What it is, as `check` names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Postgres { .. } => "PostgreSQL log position",
+            Self::Binlog { gtid: Some(_), .. } => "GTID",
+            Self::Binlog { .. } => "binlog position",
+            Self::SqlServer { .. } => "SQL Server LSN",
+            Self::Oracle { .. } => "Oracle SCN",
+            Self::Db2 { .. } => "Db2 LSN",
+            Self::Informix { .. } => "Informix LSN",
+            Self::Mongo { .. } => "MongoDB cluster time",
+            Self::Vitess { .. } => "Vitess epoch and rank",
+            Self::Spanner { .. } => "Spanner commit time",
+            Self::Hlc { .. } => "CockroachDB hybrid clock",
+            Self::Tso(_) => "TiDB commit timestamp",
+            Self::Trail(_) => "GoldenGate trail position",
+            Self::Lsn(_) => "LSN",
+            Self::None(_) => "",
+        }
+    }
 }
 
 /// What a position says about the sequence of numbers in which it lies.
@@ -133,16 +242,40 @@ impl SourcePosition {
                 Place::Numbered { marker: NO_GTID, number: binlog_number(*file, *pos) }
             }
             Self::Binlog { gtid: None, .. } => Place::Apart,
-            Self::Postgres { .. } | Self::Lsn(_) | Self::None => Place::Unknown,
+            // Streams in the order of their commits, so that a lower one is noticed. Their snapshots are not told apart.
+            Self::SqlServer { commit: [a, b, c, d, e, f, g, h, ..], phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]) }
+            }
+            Self::Oracle { commit: number, phase: Phase::Stream, .. }
+            | Self::Informix { commit: number, phase: Phase::Stream, .. }
+            | Self::Spanner { nanos: number, phase: Phase::Stream, .. }
+            | Self::Hlc { nanos: number, phase: Phase::Stream, .. }
+            | Self::Tso(number) => Place::Numbered { marker: "", number: *number },
+            Self::Mongo { seconds, ord, phase: Phase::Stream } => {
+                Place::Numbered { marker: "", number: u64::from(*seconds) << 32 | u64::from(*ord) }
+            }
+            Self::Db2 { commit, phase: Phase::Stream, .. } => {
+                Place::Numbered { marker: "", number: u64::try_from(*commit).unwrap_or(u64::MAX) }
+            }
+            _ => Place::Unknown,
         }
     }
 
     /// Whether it was read from the log, not by a snapshot.
     pub fn is_streamed(&self) -> bool {
         match self {
-            Self::Postgres { phase, .. } | Self::Binlog { phase, .. } => *phase == Phase::Stream,
-            Self::Lsn(_) => true,
-            Self::None => false,
+            Self::Postgres { phase, .. }
+            | Self::Binlog { phase, .. }
+            | Self::SqlServer { phase, .. }
+            | Self::Oracle { phase, .. }
+            | Self::Db2 { phase, .. }
+            | Self::Informix { phase, .. }
+            | Self::Mongo { phase, .. }
+            | Self::Vitess { phase, .. }
+            | Self::Spanner { phase, .. }
+            | Self::Hlc { phase, .. } => *phase == Phase::Stream,
+            Self::Tso(_) | Self::Trail(_) | Self::Lsn(_) => true,
+            Self::None(_) => false,
         }
     }
 }
@@ -180,6 +313,8 @@ pub struct RawEvent<'a> {
     pub ends_snapshot: bool,
     /// Source time in milliseconds since 1970.
     pub source_time_ms: Option<i64>,
+    /// What names its source transaction, as JSON text: `source.txId`, else the `transaction` block.
+    pub transaction: Option<&'a str>,
     /// The record's key.
     pub key: Option<RawRow<'a>>,
     /// The row before; of a delete only its key columns are sure to be real.
@@ -194,6 +329,8 @@ pub struct RawEvent<'a> {
 pub enum Decoded<'a> {
     /// A change.
     Change(RawEvent<'a>),
+    /// Several changes, at least two, in their order: rows of one message, or a key that moved.
+    Changes(Vec<RawEvent<'a>>),
     /// A record without a value.
     Null,
     /// A record that carries no change.

@@ -13,12 +13,15 @@
 //!                                                    └ Wait       operator: keep trying slowly, say what to do
 //! ```
 
-use std::collections::{BTreeMap, VecDeque};
+mod transactions;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::align::Aligner;
 use super::backoff::Backoff;
 use super::event::Rejection;
 use super::failure::{Class, Failure};
@@ -138,6 +141,12 @@ pub struct Lane {
     bad: Option<(TopicPartition, i64, Rejection)>,
     /// Ends of the segment whose outcome is unknown.
     unknown: Vec<(TopicPartition, i64)>,
+    /// Where batches end between source transactions.
+    align: Option<Aligner>,
+    /// The last look found records, and none of a transaction that is known to be complete.
+    starved: bool,
+    /// Partitions that are not read, because others hold up what is queued.
+    paused: BTreeSet<TopicPartition>,
 }
 
 /// Tries of a record that a unique key refuses, before it is kept aside: some three seconds.
@@ -165,7 +174,22 @@ impl Lane {
             bisect: None,
             bad: None,
             unknown: Vec::new(),
+            align: None,
+            starved: false,
+            paused: BTreeSet::new(),
         }
+    }
+
+    /// Ends segments between source transactions only; see [`super::align`]. The lane must be the only one of its pipeline.
+    #[must_use]
+    pub fn aligned(mut self, wait: Duration) -> Self {
+        self.align = Some(Aligner::new(wait));
+        self
+    }
+
+    /// The part that knows source transactions, if segments are aligned.
+    pub fn aligner(&mut self) -> Option<&mut Aligner> {
+        self.align.as_mut()
     }
 
     /// Its partitions.
@@ -180,7 +204,13 @@ impl Lane {
 
     /// Whether another chunk should be taken from the source: enough for one segment beside the one being applied.
     pub fn has_room(&self) -> bool {
-        self.queue.len() < self.limits.rows && self.queue_bytes < self.limits.bytes
+        !self.holds(1, 1) || self.starved && !self.is_overfull()
+    }
+
+    /// Whether the queue holds so many times the rows or bytes of a segment.
+    fn holds(&self, rows: usize, bytes: usize) -> bool {
+        self.queue.len() >= self.limits.rows.saturating_mul(rows)
+            || self.queue_bytes >= self.limits.bytes.saturating_mul(bytes)
     }
 
     /// Whether anything is queued.
@@ -200,6 +230,8 @@ impl Lane {
             open_delete: claim.open_delete,
             at_end: None,
         };
+        self.align.iter_mut().for_each(|align| align.assign(&claim.at));
+        self.paused.remove(&claim.at);
         self.partitions.insert(claim.at, owned);
     }
 
@@ -207,7 +239,14 @@ impl Lane {
     pub fn revoke(&mut self, at: &TopicPartition) {
         self.partitions.remove(at);
         self.drop_records(at, i64::MAX);
+        self.unreadable(at);
+        self.paused.remove(at);
         self.unknown.retain(|(known, _)| known != at);
+    }
+
+    /// A partition says nothing any more for a while: others must not wait for it. What is queued of it is applied.
+    pub fn unreadable(&mut self, at: &TopicPartition) {
+        self.align.iter_mut().for_each(|align| align.forget(at));
     }
 
     /// Queues records. Records of another generation, of partitions that are not ours, and below what is expected are dropped:
@@ -221,6 +260,7 @@ impl Lane {
             owned.expected = record.offset + 1;
             owned.at_end = None;
             self.queue_bytes += record.size_bytes();
+            self.align.iter_mut().for_each(|align| align.take(&record));
             self.queue.push_back(record);
         }
         if !self.queue.is_empty() {
@@ -230,25 +270,28 @@ impl Lane {
 
     /// Takes note that everything up to a position was delivered.
     pub fn at_end(&mut self, at: &TopicPartition, generation: u64, position: i64) {
-        if let Some(owned) = self.partitions.get_mut(at)
-            && owned.generation == generation
-            && position > owned.expected
-        {
+        let Some(owned) = self.partitions.get_mut(at).filter(|owned| owned.generation == generation) else { return };
+        if position > owned.expected {
             owned.at_end = Some(position);
+        }
+        if position >= owned.expected && !self.paused.contains(at) {
+            self.align.iter_mut().for_each(|align| align.at_end(at));
         }
     }
 
     /// The next segment, if one is due; else how long to wait for one (`None`: until something comes).
     pub fn cut(&mut self, now: Duration) -> Result<Segment, Option<Duration>> {
-        let full = self.queue.len() >= self.limits.rows || self.queue_bytes >= self.limits.bytes;
-        let due = full || self.bisect.is_some() || self.bad.is_some() || self.tries > 0;
+        let due = self.holds(1, 1) || self.bisect.is_some() || self.bad.is_some() || self.tries > 0;
         if !self.queue.is_empty() && !due {
             let age = now.saturating_sub(self.oldest.unwrap_or(now));
             if age < self.limits.age {
                 return Err(Some(self.limits.age - age));
             }
         }
-        let records = self.pop_records();
+        let (records, wait) = match self.align.is_some() && self.bisect.is_none() {
+            true => self.pop_transactions(),
+            false => (self.pop_records(), None),
+        };
         let mut reach = Vec::new();
         for (at, owned) in &self.partitions {
             let Some(position) = owned.at_end else { continue };
@@ -257,7 +300,7 @@ impl Lane {
             }
         }
         if records.is_empty() && reach.is_empty() {
-            return Err(None);
+            return Err(wait);
         }
         self.oldest = (!self.queue.is_empty()).then_some(now);
         Ok(Segment { records, reach })
@@ -305,6 +348,7 @@ impl Lane {
                 owned.at_end = owned.at_end.filter(|position| *position > advance.next);
             }
         }
+        self.align.iter_mut().for_each(|align| align.committed(advances));
         self.tries = 0;
         self.bad = None;
         self.unknown.clear();
@@ -323,6 +367,7 @@ impl Lane {
         let rows = records.len();
         let single = records.first().map(|record| (record.at.clone(), record.offset));
         self.give_back(records, now);
+        self.align.iter_mut().for_each(Aligner::failed);
         match failure.class {
             Class::Fenced => Next::Reclaim { unknown: false },
             Class::Unknown => {
@@ -343,11 +388,11 @@ impl Lane {
             }
             Class::Record => match single {
                 Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let code = match failure.code.as_str() {
-                        "incomparable_token" => "incomparable_token",
-                        "below_floor" => "below_floor",
-                        _ if failure.is_unique_violation() => "unique_violation",
-                        _ => "refused_by_destination",
+                    let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
+                    let code = match own.into_iter().find(|code| failure.code == *code) {
+                        Some(own) => own,
+                        None if failure.is_unique_violation() => "unique_violation",
+                        None => "refused_by_destination",
                     };
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again
@@ -406,6 +451,8 @@ impl Lane {
         }
         owned.expected = claim.next;
         owned.at_end = None;
+        self.align.iter_mut().for_each(|align| align.assign(&claim.at));
+        self.paused.remove(&claim.at);
         // Nothing that is still under way belongs behind the new position; the seek brings a new generation.
         owned.generation = u64::MAX;
         self.drop_records(&claim.at, i64::MAX);
@@ -416,6 +463,8 @@ impl Lane {
     pub fn regenerate(&mut self, at: &TopicPartition, generation: u64) {
         if let Some(owned) = self.partitions.get_mut(at) {
             owned.generation = generation;
+            self.paused.remove(at);
+            self.align.iter_mut().for_each(|align| align.restarted(at));
         }
     }
 
@@ -430,6 +479,7 @@ impl Lane {
             keep
         });
         self.queue_bytes = kept_bytes;
+        self.align.iter_mut().for_each(|align| align.drop_below(at, below));
     }
 }
 

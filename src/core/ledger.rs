@@ -125,6 +125,12 @@ impl Ledger {
                 let own = rows.iter().filter(|row| row.holds(marker, number)).map(|row| row.ordinal).max();
                 own.or_else(|| self.beginning(marker)).unwrap_or(current)
             }
+            // Without a floor it is a row of the first snapshot, come late, unless no stream of this epoch was seen yet.
+            Place::Apart
+                if self.binlog_floor(offset).is_none() && rows.last().is_some_and(|row| row.marker != OPERATOR) =>
+            {
+                FIRST_EPOCH
+            }
             _ => current,
         }
     }
@@ -141,12 +147,13 @@ impl Ledger {
         incarnation: &Arc<str>,
         offset: i64,
         position: &SourcePosition,
+        time_ms: Option<i64>,
     ) -> Meeting {
         self.met = None;
         let passed = self.top.number.is_some_and(|(_, seen)| offset <= seen);
         let ask = |shown, bound, previous_top| {
             let (at, incarnation) = (at.clone(), Arc::clone(incarnation));
-            Meeting::Ask(EpochQuestion { at, incarnation, offset, shown, bound, previous_top, passed })
+            Meeting::Ask(EpochQuestion { at, incarnation, offset, time_ms, shown, bound, previous_top, passed })
         };
         let run = self.run(offset);
         match position.place() {
@@ -164,11 +171,15 @@ impl Ledger {
                 if self.before(offset).iter().any(|row| epoch::snapshot_number(&row.marker) == Some(number)) {
                     return Meeting::Known;
                 }
-                let went_back = run.is_some_and(|top| number < top);
+                let went_back = run.is_some_and(|top| number < top) && self.is_behind_the_stream(time_ms);
                 ask(Shown::Snapshot { number, went_back }, None, run)
             }
             Place::Apart => match run {
-                Some(number) if !passed && self.binlog_floor(offset).is_none_or(|floor| floor < number) => {
+                Some(number)
+                    if !passed
+                        && self.binlog_floor(offset).is_none_or(|floor| floor < number)
+                        && self.is_behind_the_stream(time_ms) =>
+                {
                     self.floors.push((offset, number));
                     Meeting::Fact(LedgerEntry {
                         at: at.clone(),
@@ -182,6 +193,12 @@ impl Ledger {
             },
             Place::Unknown => Meeting::Known,
         }
+    }
+
+    /// Whether a snapshot row was read after everything that was streamed. A row of the first snapshot that comes late or twice is
+    /// told from one of a new snapshot by its source time.
+    fn is_behind_the_stream(&self, time_ms: Option<i64>) -> bool {
+        time_ms.zip(self.top.time_ms).is_none_or(|(read, streamed)| streamed <= read)
     }
 
     /// Greatest number of the run of events that an offset continues.
@@ -224,6 +241,11 @@ impl Ledger {
         }
     }
 
+    /// Takes a row's fact back: whoever reads beside the live run uses the floors that this one stored.
+    pub fn without(&mut self, fact: &LedgerEntry) {
+        self.floors.retain(|floor| *floor != (fact.offset, fact.value));
+    }
+
     /// Answers a question for whoever reads beside the live run (a replay, a retry) and must not open anything: an operator's row is
     /// bound as the live run will bind it, a snapshot is noted, a marker without a row is refused.
     pub fn follow(&mut self, question: EpochQuestion) -> Result<(), Rejection> {
@@ -242,6 +264,7 @@ impl Ledger {
             marker,
             first_offset: question.offset,
             first_number,
+            first_time_ms: question.time_ms,
             bound: question.bound,
             previous_top: question.previous_top,
         });

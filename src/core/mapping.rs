@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use super::decode::{Misfit, PlainRules, fit_cell};
+use super::decode::{CellRules, Misfit, fit_cell};
 use super::event::{Op, RawEvent, RawRow, Rejection, RowSchema};
 use super::order::{ORDER_COLUMNS_MAX, OrderPolicy};
 use super::table::{Row, Table};
@@ -31,7 +31,7 @@ pub struct Mapping {
     key_in_columns: Vec<usize>,
     /// For each key column of a delete: the field of the record key, else of `before`.
     delete_key: Vec<Source>,
-    rules: PlainRules,
+    rules: CellRules,
 }
 
 /// A cell of the row or of the record key.
@@ -55,8 +55,28 @@ pub struct Change {
 pub enum Effect {
     /// Values in the order of [`Mapping::columns`].
     Upsert(Row),
+    /// An update without the values that the connector did not see.
+    Partial(PartialRow),
     /// Values of the key.
     Delete(Vec<Value>),
+}
+
+/// Some columns of a row.
+#[derive(Debug)]
+pub struct PartialRow {
+    /// Values of the key.
+    pub key: Vec<Value>,
+    /// Values of other columns of the table, ascending.
+    pub cells: Vec<(usize, Value)>,
+    /// Columns that were not seen, ascending.
+    pub missing: Vec<usize>,
+}
+
+/// What a cell holds.
+enum Seen {
+    Value(Value),
+    /// The connector did not see it.
+    Nothing,
 }
 
 impl Mapping {
@@ -68,7 +88,7 @@ impl Mapping {
         exclude: &[String],
         order_by: &[String],
         order: OrderPolicy,
-        rules: PlainRules,
+        rules: CellRules,
     ) -> Result<Self, Rejection> {
         let mut found = sources_of(&table, row, key, exclude)?;
         found.sort_by_key(|(column, _)| *column);
@@ -113,24 +133,76 @@ impl Mapping {
     /// The values of an event. `key_bytes` and `value_bytes` are the record's, so that text is shared, not copied.
     pub fn change(&self, event: &RawEvent<'_>, key_bytes: &Bytes, value_bytes: &Bytes) -> Result<Change, Rejection> {
         let cells = Cells { mapping: self, event, key_bytes, value_bytes };
-        match event.op {
-            Op::Upsert => {
-                let row = event.after.as_ref();
-                let columns = self.columns.iter().zip(&self.sources);
-                let values =
-                    columns.map(|(column, source)| cells.value(row, *column, source)).collect::<Result<Row, _>>()?;
-                let key: Vec<&Value> = self.key_in_columns.iter().map(|at| &values[*at]).collect();
-                Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Upsert(values) })
-            }
-            Op::Delete | Op::Truncate => {
-                let row = event.before.as_ref();
-                let columns = self.table.key.iter().zip(&self.delete_key);
-                let values =
-                    columns.map(|(column, source)| cells.value(row, *column, source)).collect::<Result<Row, _>>()?;
-                let key: Vec<&Value> = values.iter().collect();
-                Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Delete(values) })
+        if event.op != Op::Upsert {
+            let key = cells.delete_key()?;
+            return Ok(Change { key: self.key_bytes(&key.iter().collect::<Vec<_>>())?, effect: Effect::Delete(key) });
+        }
+        let row = event.after.as_ref();
+        let mut values = Row::with_capacity(self.columns.len());
+        for (column, source) in self.columns.iter().zip(&self.sources) {
+            match cells.value(row, *column, source)? {
+                Seen::Value(value) => values.push(value),
+                Seen::Nothing => return self.partial(&cells),
             }
         }
+        let key: Vec<&Value> = self.key_in_columns.iter().map(|at| &values[*at]).collect();
+        Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Upsert(values) })
+    }
+
+    /// Canonical bytes of an event's key, whatever its other columns hold.
+    pub fn event_key(
+        &self,
+        event: &RawEvent<'_>,
+        key_bytes: &Bytes,
+        value_bytes: &Bytes,
+    ) -> Result<Vec<u8>, Rejection> {
+        let cells = Cells { mapping: self, event, key_bytes, value_bytes };
+        let key = match event.op {
+            Op::Upsert => {
+                let row = event.after.as_ref();
+                let source = |at: &usize| cells.seen(row, self.columns[*at], &self.sources[*at]);
+                self.key_in_columns.iter().map(source).collect::<Result<Vec<_>, _>>()?
+            }
+            Op::Delete | Op::Truncate => cells.delete_key()?,
+        };
+        self.key_bytes(&key.iter().collect::<Vec<_>>())
+    }
+
+    /// An update with placeholders. A create with them is refused: what is stored under its key, if anything, is a former life of
+    /// that key. So is an update of the key itself, and one that lacks a column which orders changes.
+    fn partial(&self, cells: &Cells<'_, '_>) -> Result<Change, Rejection> {
+        let table = self.table.name();
+        let named = |column: usize| format!("column {:?} of {table}", self.table.shape.columns[column].name);
+        let row = cells.event.after.as_ref();
+        let mut partial = PartialRow { key: Vec::new(), cells: Vec::new(), missing: Vec::new() };
+        for (column, source) in self.columns.iter().zip(&self.sources) {
+            match cells.value(row, *column, source)? {
+                Seen::Value(_) if self.table.key.contains(column) => {}
+                Seen::Value(value) => partial.cells.push((*column, value)),
+                Seen::Nothing => partial.missing.push(*column),
+            }
+        }
+        let unseen = partial.missing.first().map(|column| named(*column)).unwrap_or_default();
+        if !cells.is_update() {
+            return Err(Rejection::new(
+                "partial_row",
+                format!(
+                    "{unseen}: the connector did not see the value (unchanged TOAST or LOB) in a row that it reports as new (a \
+                     moved key); it lies under the row's old key only: use REPLICA IDENTITY FULL, or send the row again with an \
+                     incremental snapshot signal for its key"
+                ),
+            ));
+        }
+        if let OrderPolicy::Columns(order) = &self.order
+            && order.iter().any(|at| partial.missing.contains(&self.columns[*at]))
+        {
+            let what = format!("{unseen}: the connector did not see the value, which orders changes (`order_by`)");
+            return Err(Rejection::new("partial_row", what));
+        }
+        let key = self.key_in_columns.iter().map(|at| cells.seen(row, self.columns[*at], &self.sources[*at]));
+        partial.key = key.collect::<Result<_, _>>()?;
+        let key = self.key_bytes(&partial.key.iter().collect::<Vec<_>>())?;
+        Ok(Change { key, effect: Effect::Partial(partial) })
     }
 
     /// Values of the business key from a record key alone, where the key has them all.
@@ -138,7 +210,7 @@ impl Mapping {
         let columns = self.table.key.iter().zip(&self.delete_key);
         let value = |(column, source): (&usize, &Source)| match source {
             Source::Key { field, wire } => {
-                fit_cell(key.cells.get(*field)?, wire, &self.table.shape.columns[*column].kind, self.rules, key_bytes)
+                fit_cell(key.cells.get(*field)?, wire, &self.table.shape.columns[*column].kind, &self.rules, key_bytes)
                     .ok()
             }
             Source::Row { .. } => None,
@@ -153,15 +225,20 @@ impl Mapping {
 
     /// Canonical bytes of a business key; see [`Change::key`].
     pub fn key_bytes(&self, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
-        let mut bytes = Vec::with_capacity(16 * values.len());
-        for (value, column) in values.iter().zip(&self.table.key) {
-            encode_key(value, &mut bytes).map_err(|what| {
-                let name = &self.table.shape.columns[*column].name;
-                Rejection::new("key", format!("key column {name:?} of {}: {what}", self.table.name()))
-            })?;
-        }
-        Ok(bytes)
+        key_bytes(&self.table, values)
     }
+}
+
+/// Canonical bytes of a table's business key; see [`Change::key`].
+pub fn key_bytes(table: &Table, values: &[&Value]) -> Result<Vec<u8>, Rejection> {
+    let mut bytes = Vec::with_capacity(16 * values.len());
+    for (value, column) in values.iter().zip(&table.key) {
+        encode_key(value, &mut bytes).map_err(|what| {
+            let name = &table.shape.columns[*column].name;
+            Rejection::new("key", format!("key column {name:?} of {}: {what}", table.name()))
+        })?;
+    }
+    Ok(bytes)
 }
 
 type Found = Vec<(usize, Source)>;
@@ -257,7 +334,49 @@ struct Cells<'m, 'e> {
 }
 
 impl Cells<'_, '_> {
-    fn value(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Value, Rejection> {
+    /// Whether the source reports a change of a row that keeps its key.
+    fn is_update(&self) -> bool {
+        if !["u", "update"].iter().any(|update| self.event.op_text.eq_ignore_ascii_case(update)) {
+            return false;
+        }
+        let (Some(before), Some(after)) = (&self.event.before, &self.event.after) else { return true };
+        let keeps = |field: usize| {
+            let (Some(now), Some(described)) = (after.cells.get(field), after.schema.fields.get(field)) else {
+                return false;
+            };
+            // A `before` without the column, or with null for it, says nothing: a key is never NULL.
+            let old = before.schema.position(&described.name).and_then(|at| before.cells.get(at));
+            old.is_none_or(|old| old.get() == now.get() || old.get() == "null")
+        };
+        self.mapping.key_in_columns.iter().all(|at| match &self.mapping.sources[*at] {
+            Source::Row { field, .. } => keeps(*field),
+            Source::Key { .. } => true,
+        })
+    }
+
+    fn delete_key(&self) -> Result<Vec<Value>, Rejection> {
+        let row = self.event.before.as_ref();
+        let columns = self.mapping.table.key.iter().zip(&self.mapping.delete_key);
+        columns.map(|(column, source)| self.seen(row, *column, source)).collect()
+    }
+
+    /// A value that must be there: of a key.
+    fn seen(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Value, Rejection> {
+        match self.value(row, column, source)? {
+            Seen::Value(value) => Ok(value),
+            Seen::Nothing => Err(Rejection::new(
+                "partial_row",
+                format!(
+                    "key column {:?} of {}: the connector did not see the value, or the key reads like its placeholder; \
+                     configure another one in both (`unavailable_value`)",
+                    self.mapping.table.shape.columns[column].name,
+                    self.mapping.table.name()
+                ),
+            )),
+        }
+    }
+
+    fn value(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Seen, Rejection> {
         let (cell, wire, owner) = match source {
             Source::Row { field, wire } => (row.and_then(|row| row.cells.get(*field)), wire, self.value_bytes),
             Source::Key { field, wire } => {
@@ -268,18 +387,18 @@ impl Cells<'_, '_> {
         let cell: &RawValue = cell.ok_or_else(|| {
             Rejection::new("undecodable", format!("the event has no value for column {:?}", described.name))
         })?;
-        fit_cell(cell, wire, &described.kind, self.mapping.rules, owner).map_err(|misfit| {
-            let place = format!("column {:?} ({}) of {}", described.name, described.native, self.mapping.table.name());
-            match misfit {
-                Misfit::Undecodable(what) => Rejection::new("undecodable", format!("{place}: the event's value is {what}")),
-                Misfit::DoesNotFit(what) => Rejection::new("does_not_fit", format!("{place} cannot hold {what}")),
-                Misfit::Placeholder => Rejection::new(
-                    "partial_row",
-                    format!("{place}: the connector did not see the value (unchanged TOAST or LOB); completing rows is not supported yet, use REPLICA IDENTITY FULL"),
-                ),
-                Misfit::Undecided(what) => Rejection::table("undecided", format!("{place}: {what}")),
+        let place = || format!("column {:?} ({}) of {}", described.name, described.native, self.mapping.table.name());
+        match fit_cell(cell, wire, &described.kind, &self.mapping.rules, owner) {
+            Ok(value) => Ok(Seen::Value(value)),
+            Err(Misfit::Placeholder) => Ok(Seen::Nothing),
+            Err(Misfit::Undecodable(what)) => {
+                Err(Rejection::new("undecodable", format!("{}: the event's value is {what}", place())))
             }
-        })
+            Err(Misfit::DoesNotFit(what)) => {
+                Err(Rejection::new("does_not_fit", format!("{} cannot hold {what}", place())))
+            }
+            Err(Misfit::Undecided(what)) => Err(Rejection::table("undecided", format!("{}: {what}", place()))),
+        }
     }
 }
 

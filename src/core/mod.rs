@@ -1,6 +1,7 @@
 //! The pure core: what an event means and what follows from it. No tokio, no driver, no clock, no randomness, no
 //! environment in here; the shell around it does the I/O and passes the time in.
 
+pub mod align;
 pub mod backoff;
 pub mod batch;
 pub mod calendar;
@@ -11,9 +12,11 @@ pub mod dialect;
 pub mod epoch;
 pub mod event;
 pub mod failure;
+pub mod guard;
 pub mod lane;
 pub mod ledger;
 pub mod mapping;
+pub mod merge;
 pub mod nulls;
 pub mod order;
 pub mod parking;
@@ -24,6 +27,7 @@ pub mod record;
 pub mod table;
 pub mod text;
 pub mod token;
+pub mod unavailable;
 pub mod value;
 pub mod verdict;
 pub mod wire;

@@ -1,14 +1,33 @@
 //! From a change's position to its order token: the table of tokens by connector.
 //!
-//! | source | position of the commit | position inside |
-//! |---|---|---|
-//! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) | `sequence[1]` |
-//! | MariaDB | number of the GTID, without one binlog file (4) and `pos` (4) | `pos`, `row` |
-//! | MySQL | the same | `pos`, 0; of the stream also Kafka partition and offset |
-//! | MySQL, MariaDB snapshot row without GTID | greatest number of the partition's stream, 0 where there was none | number of the binlog file, `pos` |
-//! | record form | the LSN | Kafka partition and offset |
-//! | `order_by` columns | their values, order-preserving | Kafka partition and offset |
-//! | Kafka offset | the offset | – |
+//! Every token begins with format(1), scope(2) and source epoch(4); in brackets the bytes of the other parts. *Kafka* is
+//! partition(4) and offset(8). The phase(1) lies between the two parts. *Scope*: what positions are compared within.
+//!
+//! | source | position of the commit | position inside | scope | equal positions of a key |
+//! |---|---|---|---|---|
+//! | PostgreSQL | max(`sequence[0]` if there, `sequence[1]`, snapshot floor of the partition) (8) | `sequence[1]` (8) | connector | none seen |
+//! | MariaDB | number of the GTID (8), without one binlog file (4) and `pos` (4) | `pos` (8), `row` (8) | connector | none |
+//! | MySQL | the same | `pos` (8), 0 (8), of the stream Kafka | connector | Kafka |
+//! | both, snapshot row without GTID | greatest number of the partition's stream, 0 where there was none (8) | number of the binlog file (8), `pos` (8) | connector | – |
+//! | SQL Server | `commit_lsn` (10) | `change_lsn` (10), `event_serial_no` (4), Kafka | connector and database | Kafka |
+//! | Oracle | `commit_scn` (8) | `scn` (8), Kafka | connector | Kafka |
+//! | Db2 | `commit_lsn` (16) | `change_lsn` (16), offset (8) | connector and database | offset |
+//! | Informix | `commit_lsn` (8) | `change_lsn` (8), Kafka | connector and database | Kafka |
+//! | MongoDB up to 3.3 | cluster time: seconds (4), `ord` (4) | Kafka | connector | Kafka |
+//! | Vitess, ordered metadata | `transaction_epoch` (8), `transaction_rank` (16) | Kafka | connector, keyspace and shard | Kafka |
+//! | Spanner | commit time, ns (8) | `sequence` (8), `mod_number` (4), Kafka | connector | Kafka |
+//! | CockroachDB: connector, changefeed | hybrid clock: ns (8), logical (4) | Kafka | connector, topic of the feed | Kafka |
+//! | TiCDC | `commitTs` (8) | Kafka | topic | Kafka |
+//! | Maxwell | number of the GTID (8), else binlog file (4) and `pos` (4) | `pos` (8), `xoffset` (8), without one Kafka | topic | Kafka |
+//! | Canal | number of the GTID (8) | 0 (8), 0 (8), Kafka | topic | Kafka |
+//! | GoldenGate | `pos` of the trail (16) | Kafka | topic (one trail) | Kafka |
+//! | record form | the LSN (8) | Kafka | topic | Kafka |
+//! | `order_by` columns | their values, order-preserving (8 each) | Kafka | destination table | Kafka |
+//! | Kafka offset | the offset (8) | – | partition of one incarnation of the topic | none |
+//!
+//! What carries none of these (a flattened row with a bare `lsn`, MongoDB from 3.4 on, Maxwell and Canal without their GTID or
+//! position, AWS DMS, Vitess without ordered metadata) is ordered by columns or, if the configuration says so, by the Kafka offset
+//! ([`SourcePosition::None`] says why); what promises a position and has a malformed one is refused as `missing_position`.
 //!
 //! # Why the PostgreSQL rule is right
 //!
@@ -18,17 +37,34 @@
 //! snapshot rows before it in its own partition, lifts it above them. A key's snapshot row lies in the key's partition, so
 //! the floor of the own partition is enough, and it is a function of the log alone: a replay builds the same tokens.
 //!
+//! It rests on one thing that was seen and is not promised: a transaction that comes again, whole or from its middle, has the
+//! `sequence[0]` that it had before (or, inside the first one, its last position instead of null). An older one for a transaction of which
+//! a part had come before would let that part win over the rest.
+//!
 //! # Why `row` in MariaDB, and the Kafka position in MySQL
 //!
 //! All rows of a binlog event have one `pos`, and one event may delete and make the same key: `update t set id = id + 1 order
 //! by id desc` is d(2), c(3), d(1), c(2) (capture `key_swap`). In MariaDB the row's number in its event tells them apart. In MySQL it
 //! starts again inside compressed transactions; there the offset decides, because a key's changes lie in one partition.
+//!
+//! # Why the Kafka position elsewhere
+//!
+//! All events of a MongoDB, Vitess, TiDB or CockroachDB transaction have one position. Two Oracle transactions may commit with
+//! one SCN, and the index of an event in its transaction (`txSeq`) says nothing about two of them, so it is not asked: of one
+//! row, the later transaction's change has the greater SCN or an equal one, and then the offset decides. SQL Server's serial
+//! number and Db2's change LSN are documented as unique, but old connectors leave the former out. A source that sends a tie again
+//! after a restart sends the rest of it too, so the key ends with its last change; between, it may show an older one.
+//! An SCN has 6 bytes, since Oracle 12.2 8.
+//!
+//! Never in a token: a timestamp of a source block (but for Spanner's, which is the commit itself), nor
+//! `transaction.total_order`, which starts again at 1 when a connector resumes inside a transaction (seen).
 
 use super::epoch::FIRST_EPOCH;
 use super::event::{Place, SourcePosition};
+use super::guard::{Guard, stands};
 use super::ledger::Ledger;
 use super::record::TopicPartition;
-use super::token::{Phase, Token, TokenWriter};
+use super::token::{Layout, Phase, Token, TokenWriter};
 use super::value::Value;
 
 /// What orders the changes of a table.
@@ -54,7 +90,6 @@ pub fn scope_description(
     match (policy, position) {
         (OrderPolicy::Offset, _) => format!("offset {} {incarnation} {}", at.topic, at.partition),
         (OrderPolicy::Columns(_), _) => format!("order_by {table}"),
-        (OrderPolicy::Source, SourcePosition::Lsn(_)) => format!("record {}", at.topic),
         (OrderPolicy::Source, _) => source.to_owned(),
     }
 }
@@ -69,32 +104,61 @@ pub fn token(
     offset: i64,
 ) -> Option<Token> {
     if *policy == OrderPolicy::Offset {
-        let writer = TokenWriter::new(scope, FIRST_EPOCH);
+        let writer = TokenWriter::with(Layout::Offset, scope, FIRST_EPOCH);
         return Some(writer.number(offset as u64).phase(Phase::Stream).finish());
     }
-    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
+    let begin = |layout| TokenWriter::with(layout, scope, ledger.epoch(position, offset));
+    let kafka = |writer: TokenWriter| writer.kafka(at.partition, offset);
     let token = match position {
         SourcePosition::Postgres { commit, lsn, phase } => {
-            let commit = commit.unwrap_or(0).max(*lsn).max(ledger.floor(offset));
-            writer.number(commit).phase(*phase).number(*lsn)
+            let floor = if stands(Guard::SnapshotFloor) { ledger.floor(offset) } else { 0 };
+            let commit = commit.unwrap_or(0).max(*lsn).max(floor);
+            begin(Layout::Postgres).number(commit).phase(*phase).number(*lsn)
         }
         SourcePosition::Binlog { pos, row, phase: Phase::Stream, .. } => {
             let Place::Numbered { number, .. } = position.place() else { return None };
-            let token = writer.number(number).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
-            if row.is_some() { token } else { token.kafka(at.partition, offset) }
+            let token = begin(Layout::Binlog).number(number).phase(Phase::Stream).number(*pos).number(row.unwrap_or(0));
+            if row.is_some() { token } else { kafka(token) }
         }
         SourcePosition::Binlog { gtid: Some(gtid), pos, .. } => {
-            writer.number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
+            begin(Layout::Binlog).number(gtid.number).phase(Phase::Snapshot).number(*pos).number(0)
         }
         SourcePosition::Binlog { gtid: None, file, pos, .. } => {
-            let writer = match ledger.binlog_floor(offset) {
-                Some(number) => writer.number(number).phase(Phase::Resnapshot),
-                None => writer.number(0).phase(Phase::Snapshot),
+            let token = match ledger.binlog_floor(offset) {
+                Some(number) => begin(Layout::Binlog).number(number).phase(Phase::Resnapshot),
+                None => begin(Layout::Binlog).number(0).phase(Phase::Snapshot),
             };
-            writer.number(*file).number(*pos)
+            token.number(*file).number(*pos)
         }
-        SourcePosition::Lsn(lsn) => writer.number(*lsn).phase(Phase::Stream).kafka(at.partition, offset),
-        SourcePosition::None => return None,
+        SourcePosition::SqlServer { commit, change, serial, phase } => {
+            kafka(begin(Layout::SqlServer).bytes(commit).phase(*phase).bytes(change).short(*serial))
+        }
+        SourcePosition::Oracle { commit, scn, phase } => {
+            kafka(begin(Layout::Oracle).number(*commit).phase(*phase).number(*scn))
+        }
+        SourcePosition::Db2 { commit, change, phase } => {
+            // Two times 16 bytes leave room for the offset alone.
+            begin(Layout::Db2).long(*commit).phase(*phase).long(*change).number(offset as u64)
+        }
+        SourcePosition::Informix { commit, change, phase } => {
+            kafka(begin(Layout::Informix).number(*commit).phase(*phase).number(*change))
+        }
+        SourcePosition::Mongo { seconds, ord, phase } => {
+            kafka(begin(Layout::Mongo).short(*seconds).short(*ord).phase(*phase))
+        }
+        SourcePosition::Vitess { epoch, rank, phase } => {
+            kafka(begin(Layout::Vitess).number(*epoch).long(*rank).phase(*phase))
+        }
+        SourcePosition::Spanner { nanos, sequence, item, phase } => {
+            kafka(begin(Layout::Spanner).number(*nanos).phase(*phase).number(*sequence).short(*item))
+        }
+        SourcePosition::Hlc { nanos, logical, phase } => {
+            kafka(begin(Layout::Hlc).number(*nanos).short(*logical).phase(*phase))
+        }
+        SourcePosition::Tso(commit) => kafka(begin(Layout::Tso).number(*commit).phase(Phase::Stream)),
+        SourcePosition::Trail(position) => kafka(begin(Layout::Trail).long(*position).phase(Phase::Stream)),
+        SourcePosition::Lsn(lsn) => kafka(begin(Layout::Lsn).number(*lsn).phase(Phase::Stream)),
+        SourcePosition::None(_) => return None,
     };
     Some(token.finish())
 }
@@ -117,7 +181,7 @@ const ORDER_PREFIX: usize = 7;
 
 /// The token of an upsert that is ordered by columns; `None` if a value is NULL or of a type without an order of 8 bytes.
 pub fn column_token(scope: u16, values: &[&Value], at: &TopicPartition, offset: i64) -> Option<Token> {
-    let mut writer = TokenWriter::new(scope, FIRST_EPOCH);
+    let mut writer = TokenWriter::with(Layout::Columns, scope, FIRST_EPOCH);
     for value in values {
         writer = writer.number(ordered(value)?);
     }
@@ -127,7 +191,7 @@ pub fn column_token(scope: u16, values: &[&Value], at: &TopicPartition, offset: 
 /// The token of a delete under `order_by`: it carries no value of its own, so it takes the stored one's and wins over it by
 /// its Kafka position. Without a stored one the order values are zero.
 pub fn delete_token(scope: u16, stored: Option<&Token>, columns: usize, at: &TopicPartition, offset: i64) -> Token {
-    let mut writer = TokenWriter::new(scope, FIRST_EPOCH);
+    let mut writer = TokenWriter::with(Layout::Columns, scope, FIRST_EPOCH);
     let order = ORDER_PREFIX..ORDER_PREFIX + columns * ORDER_VALUE_BYTES;
     match stored.and_then(|token| token.as_bytes().get(order)) {
         Some(values) => writer = writer.bytes(values),
@@ -154,6 +218,9 @@ fn ordered(value: &Value) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod histories;
+
+#[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
@@ -176,7 +243,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let incarnation = Arc::from("-");
         let snapshot = postgres(None, 2_173_432_856, Phase::Snapshot);
-        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot) else { panic!("a new fact") };
+        let Meeting::Ask(question) = ledger.meet(&at(), &incarnation, 0, &snapshot, None) else { panic!("a new fact") };
         let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
         assert_eq!((row.marker.as_str(), row.ordinal), ("snapshot 2173432856", 1));
         ledger.add(row);
@@ -204,7 +271,7 @@ mod tests {
             (0..)
                 .zip(&history)
                 .map(|(offset, position)| {
-                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position) {
+                    if let Meeting::Ask(question) = ledger.meet(&at(), &Arc::from("-"), offset, position, None) {
                         let Ok(Settled::New(row)) = settle(&[], &question) else { panic!("it is settled") };
                         ledger.add(row);
                     }

@@ -33,6 +33,8 @@ pub struct Plan {
     pub ledger: Vec<LedgerEntry>,
     /// Snapshots that ended in this batch.
     pub snapshots: Vec<SnapshotEnd>,
+    /// What the destination holds of source transactions after this plan, where it has news; see [`super::align`].
+    pub consistency: Vec<Consistency>,
     /// Ids of quarantined records that this plan settles (a retry).
     pub settled: Vec<i64>,
     /// Of a replay: if there are more when it ends, it must be made again.
@@ -103,7 +105,7 @@ impl AddAssign<&Counts> for Counts {
     }
 }
 
-/// Changes for one table. Every key occurs at most once over `upserts` and `deletes`; both are ordered by key.
+/// Changes for one table. Every key occurs at most once over `upserts` and `deletes`, and once in `partials`; each is ordered by key.
 #[derive(Clone, Debug)]
 pub struct TablePlan {
     /// The table.
@@ -114,6 +116,9 @@ pub struct TablePlan {
     pub deletes: Vec<Delete>,
     /// Keys whose delete event is gone. None of them is among the others.
     pub orphans: Vec<Orphan>,
+    /// Updates that carry only some columns, ordered by key. They are applied after `upserts` and `deletes`: a key among them may
+    /// be among the upserts, too, never among the deletes.
+    pub partials: Vec<Partial>,
     /// Greatest token of a TRUNCATE in this batch.
     pub truncate: Option<Token>,
     /// TRUNCATE events in this batch. Each counts as applied: it took effect, or a greater one had before.
@@ -130,6 +135,7 @@ impl TablePlan {
             upserts: Vec::new(),
             deletes: Vec::new(),
             orphans: Vec::new(),
+            partials: Vec::new(),
             truncate: None,
             truncates: 0,
             collapsed: 0,
@@ -170,6 +176,41 @@ pub struct Delete {
     pub key: Vec<Value>,
 }
 
+/// An update that does not carry all columns: it changes the row that is there and never makes one. See [`super::merge`].
+#[derive(Clone, Debug)]
+pub struct Partial {
+    /// Token of the newest event in it.
+    pub token: Token,
+    /// Values of the key columns, in the order of `table.key`.
+    pub key: Vec<Value>,
+    /// What it carries beside the key, ascending by column.
+    pub cells: Vec<Cell>,
+    /// Columns that it should carry and does not, ascending.
+    pub missing: Vec<usize>,
+}
+
+/// A value for one column.
+#[derive(Clone, Debug)]
+pub struct Cell {
+    /// Index into the table's columns.
+    pub column: usize,
+    /// Token of the event that it is from.
+    pub token: Token,
+    /// Ready to be written.
+    pub value: Value,
+}
+
+/// Whose change a quarantined record is: later partial rows of the key are held back.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Full name of the destination table.
+    pub table: String,
+    /// Canonical bytes of the business key.
+    pub key: Vec<u8>,
+    /// Token of the event.
+    pub token: Token,
+}
+
 /// A key to delete for a null value whose delete event was compacted away. It carries no token of its own: it deletes the row
 /// that was there when everything before it was applied.
 #[derive(Clone, Debug)]
@@ -200,10 +241,8 @@ pub struct QuarantinedRecord {
     pub value: Option<Bytes>,
     /// Headers.
     pub headers: Headers,
-    /// Destination table, if that was known.
-    pub table: Option<String>,
-    /// Token in bytes, if that was known.
-    pub token: Option<Token>,
+    /// Table, key and token, if they are known.
+    pub mark: Option<Mark>,
     /// Stable reason code: `undecodable`, `unsupported_type`, …
     pub reason: &'static str,
     /// What is wrong, without values.
@@ -238,6 +277,19 @@ pub struct SnapshotEnd {
     pub token: Token,
     /// Its position in the source, as the ledger knows it.
     pub position: u64,
+}
+
+/// News about how far the destination is consistent with a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consistency {
+    /// The source, with the marker of its GTIDs: `postgresql shop`, `mariadb shop 0`.
+    pub source: String,
+    /// Position up to which it certainly holds all transactions, for people; `None` if it is what it was.
+    pub position: Option<String>,
+    /// Transactions of this batch whose end was told by silence alone.
+    pub by_time: u64,
+    /// Transactions of this batch that were cut inside: too large, or searched for a bad record.
+    pub inside: u64,
 }
 
 /// How a plan's changes of one table ended, counted inside the transaction.

@@ -36,6 +36,11 @@ const REASONS: &[Reason] = &[
         remedy: "if the source was restored or replaced: `lastword epoch open`; if its clock was wrong, `lastword quarantine retry` or a larger `regression_margin`",
     },
     Reason {
+        code: "held_back",
+        meaning: "an update without all values, of a key of which an older event is in quarantine that may hold them",
+        remedy: "`lastword quarantine retry` the older one and then this one; or an incremental snapshot signal, which brings the full row of the key",
+    },
+    Reason {
         code: "incomparable_token",
         meaning: "the key's stored row was ordered by another source or in another way",
         remedy: "let one source write the table, or order both by a column of the rows with `order_by`",
@@ -62,7 +67,7 @@ const REASONS: &[Reason] = &[
     },
     Reason {
         code: "orphan_null",
-        meaning: "a null value whose delete event is gone (compacted away), for a key that may have a row from elsewhere",
+        meaning: "a null value whose delete event is gone, for a row that no event wrote, or of a topic whose keys do not tell the table",
         remedy: "compare the key with the source; an incremental snapshot signal brings a row that lives, a row that is gone there can be deleted by hand",
     },
     Reason {
@@ -84,6 +89,11 @@ const REASONS: &[Reason] = &[
         code: "row_too_large",
         meaning: "the row is larger than one statement may be (`max_allowed_packet`)",
         remedy: "raise the server's limit and `lastword quarantine retry` the record",
+    },
+    Reason {
+        code: "several_changes",
+        meaning: "the record holds several changes (rows of one statement, a key that moved), and a change log keeps one for each record",
+        remedy: "let the producer write one row a message, or keep the table as `final-state`",
     },
     Reason {
         code: "source_epoch",

@@ -4,15 +4,18 @@
 //! format(1) | scope(2) | source_epoch(4) | position of the commit | phase(1: snapshot 0, stream 1) | position inside
 //! ```
 //!
-//! Every part has a fixed width within a scope and is big-endian, so that the order of bytes is the order of changes in
+//! Every part has a fixed width within a layout and is big-endian, so that the order of bytes is the order of changes in
 //! Rust (`Ord`), in PostgreSQL (`bytea`), in MySQL (`VARBINARY`) and in SQLite (`BLOB`). `format` and `scope` are compared
 //! for equality only: the first [`PREFIX_BYTES`] bytes of two tokens must be equal before the tokens may be compared.
 //!
+//! `format` says how the rest is to be read: [`TOKEN_VERSION`] in its high half, the [`Layout`] in its low half. So a token
+//! can be read without anything else ([`text`]), and tokens of two layouts are never compared. A store or a command that
+//! meets another version refuses it; there is no conversion.
+//!
 //! # Why the Kafka position is inside some tokens
 //!
-//! Where positions repeat (`order_by` columns, the record form's LSN) the design keeps the Kafka position beside the token
-//! and compares it when tokens are equal. Here it is the last part of such a token (`partition(4) | offset(8)`), so one
-//! comparison decides everywhere and the order is total: within a partition the greater offset wins, between partitions
+//! Where two changes of a key may have one position (which sources these are: [`super::order`]) the Kafka position is the
+//! last part of the token (`partition(4) | offset(8)`), so one comparison decides everywhere and the order is total: within a partition the greater offset wins, between partitions
 //! the outcome of a tie is arbitrary but the same in every delivery order. A tie between partitions has no right answer
 //! in the event's own bytes; a stable one keeps replays from changing anything.
 
@@ -21,8 +24,10 @@ use std::fmt;
 
 use super::table::TOKEN_BYTES_MAX;
 
-/// Format of the tokens that this version writes.
-pub const TOKEN_FORMAT: u8 = 1;
+pub mod text;
+
+/// Version of the tokens that this program writes and reads: the high half of their first byte.
+pub const TOKEN_VERSION: u8 = 1;
 /// Bytes that must be equal before two tokens may be compared: format and scope.
 pub const PREFIX_BYTES: usize = 3;
 
@@ -47,6 +52,16 @@ impl Token {
     /// The bytes, as they are stored.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
+    }
+
+    /// The token of the change at this place of a record that holds several: the first one has the record's token, the others
+    /// follow it and lie before the next record's. Only for tokens that end with a Kafka offset.
+    #[must_use]
+    pub fn part(self, index: u32) -> Self {
+        if index == 0 {
+            return self;
+        }
+        TokenWriter { token: self }.short(index).finish()
     }
 
     /// Whether the two may be compared at all.
@@ -116,6 +131,73 @@ pub enum Phase {
     Resnapshot = 2,
 }
 
+/// How the bytes of a token behind its source epoch are to be read: the low half of its first byte. The numbers are stored
+/// and never change; the parts of each are in [`super::order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// The Kafka offset.
+    Offset = 0,
+    /// `order_by` columns.
+    Columns = 1,
+    /// PostgreSQL's log.
+    Postgres = 2,
+    /// MySQL's and MariaDB's binlog.
+    Binlog = 3,
+    /// SQL Server's log.
+    SqlServer = 4,
+    /// Oracle's system change numbers.
+    Oracle = 5,
+    /// Db2's log.
+    Db2 = 6,
+    /// Informix's log.
+    Informix = 7,
+    /// MongoDB's cluster time.
+    Mongo = 8,
+    /// Vitess's epoch and rank of a transaction.
+    Vitess = 9,
+    /// Spanner's commit time.
+    Spanner = 10,
+    /// CockroachDB's hybrid clock.
+    Hlc = 11,
+    /// TiDB's timestamps.
+    Tso = 12,
+    /// A trail of GoldenGate.
+    Trail = 13,
+    /// The record form's LSN.
+    Lsn = 14,
+}
+
+impl Layout {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Offset,
+        Self::Columns,
+        Self::Postgres,
+        Self::Binlog,
+        Self::SqlServer,
+        Self::Oracle,
+        Self::Db2,
+        Self::Informix,
+        Self::Mongo,
+        Self::Vitess,
+        Self::Spanner,
+        Self::Hlc,
+        Self::Tso,
+        Self::Trail,
+        Self::Lsn,
+    ];
+
+    /// The first byte of its tokens.
+    pub fn format(self) -> u8 {
+        TOKEN_VERSION << 4 | self as u8
+    }
+
+    /// The layout of a token with this first byte; `None` for another version or a layout that is not known.
+    pub fn of_format(format: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.format() == format)
+    }
+}
+
 /// Puts the parts of a token together.
 #[derive(Debug)]
 pub struct TokenWriter {
@@ -123,10 +205,15 @@ pub struct TokenWriter {
 }
 
 impl TokenWriter {
-    /// Begins a token of a scope and a source epoch.
+    /// Begins a token of a bare number: [`Layout::Offset`].
     pub fn new(scope: u16, source_epoch: u32) -> Self {
+        Self::with(Layout::Offset, scope, source_epoch)
+    }
+
+    /// Begins a token of a layout, a scope and a source epoch.
+    pub fn with(layout: Layout, scope: u16, source_epoch: u32) -> Self {
         let mut writer = Self { token: Token { length: 0, bytes: [0; TOKEN_BYTES_MAX] } };
-        writer.put(&[TOKEN_FORMAT]);
+        writer.put(&[layout.format()]);
         writer.put(&scope.to_be_bytes());
         writer.put(&source_epoch.to_be_bytes());
         writer
@@ -143,6 +230,20 @@ impl TokenWriter {
     /// Appends a 64 bit number.
     #[must_use]
     pub fn number(mut self, number: u64) -> Self {
+        self.put(&number.to_be_bytes());
+        self
+    }
+
+    /// Appends a 32 bit number.
+    #[must_use]
+    pub fn short(mut self, number: u32) -> Self {
+        self.put(&number.to_be_bytes());
+        self
+    }
+
+    /// Appends a 128 bit number.
+    #[must_use]
+    pub fn long(mut self, number: u128) -> Self {
         self.put(&number.to_be_bytes());
         self
     }
@@ -189,10 +290,21 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_not_comparable() {
-        let token = |scope| TokenWriter::new(scope, 1).number(7).finish();
-        assert!(token(1).comparable(&token(1)));
-        assert!(!token(1).comparable(&token(2)));
+    fn scopes_and_layouts_are_not_comparable() {
+        let token = |layout, scope| TokenWriter::with(layout, scope, 1).number(7).finish();
+        assert!(token(Layout::Hlc, 1).comparable(&token(Layout::Hlc, 1)));
+        assert!(!token(Layout::Hlc, 1).comparable(&token(Layout::Hlc, 2)));
+        assert!(!token(Layout::Hlc, 1).comparable(&token(Layout::Tso, 1)));
+    }
+
+    /// The numbers are stored in every row.
+    #[test]
+    fn first_bytes_never_change() {
+        let formats: Vec<u8> = Layout::ALL.into_iter().map(Layout::format).collect();
+        assert_eq!(formats, (0x10..=0x1e).collect::<Vec<u8>>());
+        for other in [0x00, 0x01, 0x1f, 0x20, 0xff] {
+            assert_eq!(Layout::of_format(other), None);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! counts in the same order: what loses to the truncate token is not asked about a tombstone, and what loses to a tombstone
 //! not about the row.
 
+use super::guard::{Guard, stands};
 use super::token::Token;
 
 /// What becomes of a change, given what is stored for its key.
@@ -72,17 +73,17 @@ impl Judge {
         let beats = |held: Option<Token>, equal_too: bool| {
             held.is_none_or(|held| held < *token || (equal_too && held == *token))
         };
-        if !beats(self.truncate, false) {
+        if stands(Guard::Truncate) && !beats(self.truncate, false) {
             return Ok(Verdict::ByTruncate);
         }
-        if !beats(stored.tombstone, false) {
+        if stands(Guard::Tombstone) && !beats(stored.tombstone, false) {
             return Ok(Verdict::ByTombstone);
         }
         let again = match stored.row {
             StoredRow::Vanished(_) => is_upsert,
             _ => self.repair && (is_upsert || self.marks),
         };
-        Ok(if beats(row, again) { Verdict::Wins } else { Verdict::ByRow })
+        Ok(if !stands(Guard::Row) || beats(row, again) { Verdict::Wins } else { Verdict::ByRow })
     }
 }
 

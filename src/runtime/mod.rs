@@ -7,9 +7,7 @@
 
 pub mod collect;
 pub mod feeding;
-mod floor;
 pub mod lane;
-mod log_row;
 pub mod lookup;
 mod nulls;
 pub mod planner;

@@ -34,8 +34,8 @@ use crate::core::token::Token;
 use crate::core::value::Value;
 
 use super::lookup::Lookup;
-use super::planner::{Planner, Step};
-use super::tables::{Refused, Resolved};
+use super::planner::{Planner, Step, decoder};
+use super::tables::{Met, Refused, Resolved};
 
 /// Records that are looked at for what a topic's keys mean.
 const LOOK_AHEAD: usize = 1000;
@@ -126,7 +126,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Key { mapping, values, canonical } = key;
-        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None);
+        let (name, position) = (mapping.table.name().to_string(), SourcePosition::None("a null value carries none"));
         let scope = scope_description(&mapping.order, "", &position, &name, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let at: Option<Token> = match &mapping.order {
@@ -150,24 +150,64 @@ impl Planner {
 
     fn null_key(&mut self, record: &Record) -> Option<Key> {
         let key = record.key.as_ref()?;
+        // Rows of several tables: a key does not tell which.
+        if self.mixed.contains(&record.at.topic) {
+            return None;
+        }
         let mapping = Arc::clone(self.last_mapping.get(&record.at.topic)?);
-        let decoder = self.decoders.entry(Arc::clone(&record.at.topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &record.at.topic);
         let row = decoder.decode_key(key).ok()??;
         let values = mapping.key_values(&row, key)?;
         let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>()).ok()?;
         Some(Key { mapping, values, canonical })
     }
 
-    /// Looks ahead for what the records of a topic mean: the first one that was read may be a null value.
+    /// Takes note of what the keys of a topic's records belong to.
+    pub(super) fn met(&mut self, topic: &Arc<str>, mapping: Arc<Mapping>) {
+        let (id, name) = (mapping.table.id, mapping.table.name().clone());
+        let known = self.last_mapping.insert(Arc::clone(topic), mapping);
+        if known.is_some_and(|known| known.table.id != id && *known.table.name() != name) {
+            self.mixed.insert(Arc::clone(topic));
+        }
+    }
+
+    /// Finds out what the keys of a topic belong to, when the first record that was read of it is a null value: from what was
+    /// stored when the topic's tables were met, else from the records behind.
     pub(super) async fn learn<L: Lookup>(
         &mut self,
         ahead: &[Record],
         topic: &Arc<str>,
         lookup: &mut L,
     ) -> Result<(), Failure> {
+        let sources = lookup.sources(topic).await?;
+        match (sources.as_slice(), ahead.first().and_then(|record| record.key.as_ref())) {
+            ([], _) => {}
+            ([source], Some(key)) => {
+                let decoder = decoder(&mut self.decoders, &self.config, topic);
+                let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(()) };
+                // Only whether there is one matters.
+                let position = if source.by_source { SourcePosition::Lsn(0) } else { SourcePosition::None("") };
+                let key = Some(&*row.schema);
+                let met = Met { topic, source: &source.table, op: Op::Delete, row: None, key, position: &position };
+                return match lookup.resolve(met).await {
+                    // Columns to order by are not known from a key.
+                    Ok(Resolved::Rows(mapping)) if !matches!(mapping.order, OrderPolicy::Columns(_)) => {
+                        self.met(topic, mapping);
+                        Ok(())
+                    }
+                    Ok(_) | Err(Refused::Table(_)) => Ok(()),
+                    Err(Refused::Database(failure)) => Err(failure),
+                };
+            }
+            (_, None) => return Ok(()),
+            (_, Some(_)) => {
+                self.mixed.insert(Arc::clone(topic));
+                return Ok(());
+            }
+        }
         for record in ahead.iter().filter(|record| record.at.topic == *topic).take(LOOK_AHEAD) {
             let Some(value) = record.value.as_ref().map(Payload::whole) else { continue };
-            let decoder = self.decoders.entry(Arc::clone(topic)).or_default();
+            let decoder = decoder(&mut self.decoders, &self.config, topic);
             let Ok(Decoded::Change(event)) = decoder.decode(topic, record.key.as_deref(), Some(&value)) else {
                 continue;
             };
@@ -176,7 +216,7 @@ impl Planner {
             }
             match self.resolve(topic, &event, lookup).await {
                 Ok(Resolved::Rows(mapping)) => {
-                    self.last_mapping.insert(Arc::clone(topic), mapping);
+                    self.met(topic, mapping);
                     return Ok(());
                 }
                 Ok(_) | Err(Refused::Table(_)) => {}

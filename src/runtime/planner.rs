@@ -1,33 +1,40 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
-use std::collections::HashMap;
+mod epochs;
+mod log;
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use moka::sync::Cache;
 
-use crate::config::checked::{Config, OnBadRecord, OnRegression};
-use crate::core::batch::{BatchBuilder, Pushed, order_values};
-use crate::core::collect::below_floor;
+use crate::config::checked::{Config, OnBadRecord};
+use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
+use crate::core::collect::{below, below_floor};
 use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, Place, RawEvent, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
-use crate::core::ledger::{Ledger, Meeting, Top};
+use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
+use crate::core::merge;
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Plan, Upsert};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan, SnapshotEnd};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::Table;
+use crate::core::table::{DeleteMode, Table, TableName};
 use crate::core::token::Token;
+use crate::core::value::Value;
 use crate::sink::Session;
 
-use super::log_row::{log_columns, log_value, no_token};
+use log::LogTable;
+
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Met, Missing, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -41,8 +48,13 @@ pub struct Planned {
     /// Records at the head of the segment that are settled by it; the rest goes back into the queue.
     pub used: usize,
     /// Partitions that stop, with the offset at which they do and why. Their records from there on are not in the plan.
-    pub halts: Vec<(TopicPartition, i64, Rejection)>,
+    pub halts: Vec<Halt>,
 }
+
+/// A partition that stops, the offset at which it does, and why.
+type Halt = (TopicPartition, i64, Rejection);
+/// Records that cannot be applied, and why.
+type Refusals = HashMap<(TopicPartition, i64), Rejection>;
 
 /// What a pushed record asks for.
 pub(super) enum Step {
@@ -54,11 +66,14 @@ pub(super) enum Step {
 }
 
 /// A record with what was decoded of it.
-pub(super) struct Reading<'r> {
-    pub(super) record: &'r Record,
+struct Reading<'r> {
+    record: &'r Record,
     /// The bytes that the event points into.
     value: &'r Bytes,
-    pub(super) incarnation: &'r Arc<str>,
+    incarnation: &'r Arc<str>,
+    /// Place of the change in its record, and how many the record holds.
+    part: u32,
+    parts: u32,
 }
 
 /// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
@@ -67,7 +82,7 @@ type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     tables: Arc<Tables>,
     scopes: Arc<Scopes>,
     pub(super) decoders: HashMap<Arc<str>, TopicDecoder>,
@@ -77,8 +92,10 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Topics with rows of several tables.
+    pub(super) mixed: HashSet<Arc<str>>,
     /// Bounds of the tables of the plan that is being made.
-    pub(super) bounds: HashMap<u32, Arc<Bounds>>,
+    bounds: HashMap<u32, Arc<Bounds>>,
     checkpoint_owner: Arc<str>,
     repair: bool,
     /// Replays and retries read beside the live run: they use its source epochs and open none.
@@ -107,6 +124,7 @@ impl Planner {
             mappings: Cache::new(REMEMBERED_FIELDS),
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            mixed: HashSet::new(),
             bounds: HashMap::new(),
             checkpoint_owner,
             repair,
@@ -149,6 +167,9 @@ impl Planner {
     }
 
     /// [`Self::plan`] with given answers to what a plan asks of the destination.
+    ///
+    /// A draft whose partial rows cannot all be completed is thrown away, and the segment is planned again with those records put
+    /// aside: so a record that is put aside leaves no trace in the rest of the plan.
     pub(super) async fn plan_with<L: Lookup>(
         &mut self,
         lane: &Lane,
@@ -156,6 +177,35 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Planned, Failure> {
         self.bounds.clear();
+        let mut refused = Refusals::new();
+        loop {
+            let (builder, used, halts) = self.draft(lane, segment, &refused, lookup).await?;
+            let more = match incomplete(&builder, lookup).await {
+                Ok(more) => more,
+                Err(failure) => {
+                    self.forget(&builder.finish());
+                    return Err(failure);
+                }
+            };
+            if more.is_empty() {
+                let mut plan = builder.finish();
+                for advance in &mut plan.advances {
+                    advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
+                }
+                return Ok(Planned { plan, used, halts });
+            }
+            self.forget(&builder.finish());
+            refused.extend(more);
+        }
+    }
+
+    async fn draft<L: Lookup>(
+        &mut self,
+        lane: &Lane,
+        segment: &Segment,
+        refused: &Refusals,
+        lookup: &mut L,
+    ) -> Result<(BatchBuilder, usize, Vec<Halt>), Failure> {
         let mut builder =
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         for (at, owned) in lane.partitions() {
@@ -166,24 +216,21 @@ impl Planner {
             }
             self.ledgers.entry(at.clone()).or_default().begin(owned.next);
         }
-        let mut halts: Vec<(TopicPartition, i64, Rejection)> = Vec::new();
+        let mut halts: Vec<Halt> = Vec::new();
         let mut used = segment.records.len();
         for (index, record) in segment.records.iter().enumerate() {
             if halts.iter().any(|(at, _, _)| *at == record.at) {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
-            if let Some(why) = lane.verdict(record) {
-                match self.config.on_bad_record {
-                    OnBadRecord::Quarantine => builder.quarantine(record, &owned.incarnation, None, None, why.clone()),
-                    OnBadRecord::Stop => halts.push((record.at.clone(), record.offset, why.clone())),
-                }
-                continue;
-            }
             if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
                 self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
-            let step = match self.record(&mut builder, record, &owned.incarnation, lookup).await {
+            let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
+                Some(why) => self.put_aside(&mut builder, record, &owned.incarnation, why.clone(), lookup).await,
+                None => self.record(&mut builder, record, &owned.incarnation, lookup).await,
+            };
+            let step = match step {
                 Ok(step) => step,
                 Err(failure) => {
                     self.forget(&builder.finish());
@@ -206,11 +253,7 @@ impl Planner {
                 }
             }
         }
-        let mut plan = builder.finish();
-        for advance in &mut plan.advances {
-            advance.top = self.ledgers.get(&advance.at).map(Ledger::top).unwrap_or_default();
-        }
-        Ok(Planned { plan, used, halts })
+        Ok((builder, used, halts))
     }
 
     /// Plans one quarantined record again, without moving a checkpoint.
@@ -234,6 +277,9 @@ impl Planner {
         // Quarantining again must be seen as a rejection, not as a success: the record's own verdict counts.
         match self.decide(&mut builder, record, incarnation, &mut lookup).await? {
             Ok(Step::Next) => {
+                if let Some(why) = incomplete(&builder, &mut lookup).await?.into_values().next() {
+                    return Ok(Err(why));
+                }
                 let mut plan = builder.finish();
                 plan.advances.clear();
                 Ok(Ok(plan))
@@ -253,12 +299,63 @@ impl Planner {
     ) -> Result<Step, Failure> {
         match self.decide(builder, record, incarnation, lookup).await? {
             Ok(step) => Ok(step),
-            Err(why) if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop => Ok(Step::Halt(why)),
-            Err(why) => {
-                builder.quarantine(record, incarnation, None, None, why);
-                Ok(Step::Next)
-            }
+            Err(why) => self.put_aside(builder, record, incarnation, why, lookup).await,
         }
+    }
+
+    /// Quarantines a record, or stops its partition, as configured.
+    async fn put_aside<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        why: Rejection,
+        lookup: &mut L,
+    ) -> Result<Step, Failure> {
+        if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop {
+            return Ok(Step::Halt(why));
+        }
+        let mark = self.mark(builder, record, incarnation, lookup).await?;
+        builder.quarantine(record, incarnation, mark, why);
+        Ok(Step::Next)
+    }
+
+    /// Table, key and token of a record that is put aside, as far as it can be read. What it shows of its partition is noted all
+    /// the same: the tokens of later records rest on it.
+    async fn mark<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        record: &Record,
+        incarnation: &Arc<str>,
+        lookup: &mut L,
+    ) -> Result<Option<Mark>, Failure> {
+        let Some(value) = record.value.as_ref().map(Payload::whole) else { return Ok(None) };
+        let topic = Arc::clone(&record.at.topic);
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
+        let Ok(Decoded::Change(event)) = decoder.decode(&topic, record.key.as_deref(), Some(&value)) else {
+            return Ok(None);
+        };
+        let mapping = match self.resolve(&topic, &event, lookup).await {
+            Ok(Resolved::Rows(mapping)) => mapping,
+            Ok(_) | Err(Refused::Table(_)) => return Ok(None),
+            Err(Refused::Database(failure)) => return Err(failure),
+        };
+        let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
+        if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
+            return Ok(None);
+        }
+        let empty = Bytes::new();
+        let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
+        let table = mapping.table.name().to_string();
+        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
+        if matches!(mapping.order, OrderPolicy::Columns(_)) {
+            return Ok(None);
+        }
+        let scope = lookup.scope(scope).await?;
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
+        let token = token(&mapping.order, scope, &event.position, ledger, &record.at, record.offset);
+        Ok(token.map(|token| Mark { table, key, token }))
     }
 
     async fn decide<L: Lookup>(
@@ -269,7 +366,7 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
-        let decoder = self.decoders.entry(Arc::clone(&topic)).or_default();
+        let decoder = decoder(&mut self.decoders, &self.config, &topic);
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
         let known = rest.is_some();
@@ -290,9 +387,42 @@ impl Planner {
             }
             Decoded::Null => self.null(builder, record, incarnation, lookup).await,
             Decoded::Change(event) => {
-                let reading = Reading { record, value: &value, incarnation };
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
                 self.change(builder, &reading, event, lookup).await
             }
+            Decoded::Changes(events) => {
+                let reading = Reading { record, value: &value, incarnation, part: 0, parts: events.len() as u32 };
+                self.changes(builder, reading, events, lookup).await
+            }
+        }
+    }
+
+    /// The changes of a record that holds several. A cut between them ends the plan before the record: what of it is in the plan
+    /// is applied again with it, and changes nothing then. Where nothing lies before the record no cut can help.
+    async fn changes<L: Lookup>(
+        &mut self,
+        builder: &mut BatchBuilder,
+        mut reading: Reading<'_>,
+        events: Vec<RawEvent<'_>>,
+        lookup: &mut L,
+    ) -> Result<Result<Step, Rejection>, Failure> {
+        let nothing_before = builder.is_empty();
+        let mut outcome = Ok(Ok(Step::Next));
+        for (part, event) in events.into_iter().enumerate() {
+            reading.part = part as u32;
+            builder.more_follow(reading.part + 1 < reading.parts);
+            outcome = self.change(builder, &reading, event, lookup).await;
+            if !matches!(outcome, Ok(Ok(Step::Next))) {
+                break;
+            }
+        }
+        builder.more_follow(false);
+        match outcome {
+            Ok(Ok(Step::Cut)) if nothing_before => Ok(Err(Rejection::new(
+                "cut",
+                "the record changes one key several times in a way that takes several transactions",
+            ))),
+            outcome => outcome,
         }
     }
 
@@ -303,7 +433,7 @@ impl Planner {
         event: RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
+        let record = reading.record;
         let resolved = match self.resolve(&record.at.topic, &event, lookup).await {
             Ok(resolved) => resolved,
             Err(Refused::Table(why)) => return Ok(Err(why)),
@@ -313,11 +443,11 @@ impl Planner {
         let by_source = match &resolved {
             Resolved::Skip => false,
             Resolved::Rows(mapping) => mapping.order == OrderPolicy::Source,
-            Resolved::Whole(_) | Resolved::Log(_) => true,
+            Resolved::Whole(_) | Resolved::Missing(_) | Resolved::Log(..) => true,
         };
         let met = if by_source { self.meet(builder, reading, &event, lookup).await? } else { Ok(()) };
         if let Err(why) = &met
-            && !matches!(resolved, Resolved::Log(_))
+            && !matches!(resolved, Resolved::Log(..))
         {
             return Ok(Err(why.clone()));
         }
@@ -326,12 +456,20 @@ impl Planner {
                 builder.filtered(record, event.op);
                 Ok(Step::Next)
             }
-            Resolved::Whole(table) => self.truncate(builder, record, incarnation, &event, table, lookup).await?,
+            Resolved::Whole(table) => self.truncate(builder, reading, &event, Ok(&table), lookup).await?,
+            Resolved::Missing(missing) => self.truncate(builder, reading, &event, Err(&missing), lookup).await?,
+            Resolved::Log(..) if reading.parts > 1 => Err(Rejection::new(
+                "several_changes",
+                "the record holds several changes, and a change log keeps one for each record",
+            )),
             // A change log promises every record and compares nothing: a position that has no epoch leaves its token empty.
-            Resolved::Log(table) => self.log(builder, reading, &event, &table, met.is_ok(), lookup).await?,
+            Resolved::Log(table, unavailable) => {
+                let log = LogTable { table: &table, unavailable: &unavailable, has_epoch: met.is_ok() };
+                self.log(builder, reading, &event, log, lookup).await?
+            }
             Resolved::Rows(mapping) => {
                 if event.key.is_some() {
-                    self.last_mapping.insert(Arc::clone(&record.at.topic), Arc::clone(&mapping));
+                    self.met(&record.at.topic, Arc::clone(&mapping));
                 }
                 self.row(builder, reading, &event, &mapping, lookup).await?
             }
@@ -347,54 +485,6 @@ impl Planner {
         Ok(outcome)
     }
 
-    /// Learns what the record shows about its source's epoch, so that its token can be built.
-    async fn meet<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Result<(), Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        match ledger.meet(&record.at, incarnation, record.offset, &event.position) {
-            Meeting::Known => {}
-            Meeting::Fact(_) if self.follows => {}
-            Meeting::Fact(entry) => builder.ledger(entry),
-            Meeting::Ask(question) if self.follows => return Ok(ledger.follow(question)),
-            Meeting::Ask(question) => match lookup.epoch(question).await? {
-                Ok(row) => ledger.add(row),
-                Err(why) => return Ok(Err(why)),
-            },
-        }
-        Ok(Ok(()))
-    }
-
-    /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.
-    fn watch(&mut self, record: &Record, event: &RawEvent<'_>, token: Token) -> Result<(), Rejection> {
-        if self.follows || !event.position.is_streamed() || event.position.place() == Place::Unknown {
-            return Ok(());
-        }
-        let ledger = self.ledgers.entry(record.at.clone()).or_default();
-        let margin_ms = i64::try_from(self.config.regression_margin.as_millis()).unwrap_or(i64::MAX);
-        if ledger.regresses(&token, event.source_time_ms, margin_ms) {
-            let top = ledger.top_token().map(|top| top.hex()).unwrap_or_default();
-            let what = format!(
-                "{} offset {}: the change is later by its source time than everything before it in the partition, but its position is lower (token {}, before it {top}; `lastword token decode` shows both): the source's positions seem to have started again (a restore, another server). If so: `lastword epoch open --topic {}`",
-                record.at,
-                record.offset,
-                token.hex(),
-                record.at.topic
-            );
-            return Err(match self.config.on_regression {
-                OnRegression::Halt => Rejection::table("epoch_regression", what),
-                OnRegression::Quarantine => Rejection::new("epoch_regression", what),
-            });
-        }
-        self.streamed = Some((token, event.source_time_ms));
-        Ok(())
-    }
-
     pub(super) async fn resolve<L: Lookup>(
         &self,
         topic: &Arc<str>,
@@ -403,7 +493,7 @@ impl Planner {
     ) -> Result<Resolved, Refused> {
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = event.position != crate::core::event::SourcePosition::None;
+        let has_position = !event.position.is_none();
         let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
         let known: MappingKey =
             (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
@@ -412,7 +502,10 @@ impl Planner {
         }
         let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
         let resolved = lookup.resolve(met).await?;
-        self.mappings.insert(known, resolved.clone());
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
         Ok(resolved)
     }
 
@@ -424,7 +517,7 @@ impl Planner {
         mapping: &Mapping,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, value, incarnation } = *reading;
+        let Reading { record, value, incarnation, part, .. } = *reading;
         let table = mapping.table.name().to_string();
         let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
@@ -435,7 +528,7 @@ impl Planner {
             Err(why) => return Ok(Err(why)),
         };
         let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
-            Ok(token) => token,
+            Ok(token) => token.part(part),
             Err(why) => return Ok(Err(why)),
         };
         let outlived = self.nulls.get(&record.at).and_then(|nulls| nulls.of(key_bytes));
@@ -447,6 +540,11 @@ impl Planner {
             && self.below_floor(builder, mapping, &change.key, row, token, lookup).await?
         {
             return Ok(Err(below_floor(mapping.table.name())));
+        }
+        if mapping.order == OrderPolicy::Source
+            && let Err(why) = admit(mapping.table.name(), scope, event, lookup).await?
+        {
+            return Ok(Err(why));
         }
         if mapping.order == OrderPolicy::Source
             && let Err(why) = self.watch(record, event, token)
@@ -463,6 +561,63 @@ impl Planner {
         })
     }
 
+    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
+    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
+    /// a collection in between makes.
+    async fn below_floor<L: Lookup>(
+        &mut self,
+        builder: &BatchBuilder,
+        mapping: &Mapping,
+        key: &[u8],
+        row: &[Value],
+        token: Token,
+        lookup: &mut L,
+    ) -> Result<bool, Failure> {
+        let table = &mapping.table;
+        let bounds = match self.bounds.entry(table.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
+        };
+        if !below(&bounds.floors, &token) {
+            return Ok(false);
+        }
+        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
+        match builder.held(table, key) {
+            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
+            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
+            None if loses(bounds.truncate) => Ok(false),
+            None => {
+                let key = mapping.key_of(row);
+                let stored = lookup.stored_token(table, &key).await?;
+                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
+            }
+        }
+    }
+
+    /// Takes note of the last row of a snapshot.
+    fn note_snapshot(
+        &self,
+        builder: &mut BatchBuilder,
+        reading: &Reading<'_>,
+        event: &RawEvent<'_>,
+        mapping: &Mapping,
+        scope: u16,
+    ) {
+        let Reading { record, incarnation, .. } = *reading;
+        let ledger =
+            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
+        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
+        if let Some((token, position)) = token {
+            builder.snapshot_ended(SnapshotEnd {
+                table: mapping.table.name().clone(),
+                topic: Arc::clone(&record.at.topic),
+                incarnation: Arc::clone(incarnation),
+                token,
+                position,
+            });
+        }
+    }
+
     async fn token_of<L: Lookup>(
         &self,
         record: &Record,
@@ -476,15 +631,10 @@ impl Planner {
         if let OrderPolicy::Columns(columns) = &mapping.order {
             return match &change.effect {
                 Effect::Upsert(values) => Ok(column_token(scope, &order_values(values, columns), at, offset)
-                    .ok_or_else(|| {
-                        Rejection::new(
-                            "order_by",
-                            format!(
-                                "an `order_by` column of {} is NULL, or of a type that has no order here",
-                                mapping.table.name()
-                            ),
-                        )
-                    })),
+                    .ok_or_else(|| no_order(mapping.table.name()))),
+                Effect::Partial(row) => Ok(partial_order(mapping, columns, row)
+                    .and_then(|values| column_token(scope, &values, at, offset))
+                    .ok_or_else(|| no_order(mapping.table.name()))),
                 Effect::Delete(key) => {
                     let stored = lookup.stored_token(&mapping.table, key).await?;
                     Ok(Ok(delete_token(scope, stored.as_ref(), columns.len(), at, offset)))
@@ -501,41 +651,9 @@ impl Planner {
     async fn truncate<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
-        event: &RawEvent<'_>,
-        table: Option<Arc<Table>>,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        let Some(table) = table else {
-            builder.control(record);
-            return Ok(Ok(Step::Next));
-        };
-        let policy = OrderPolicy::Source;
-        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
-            return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
-        };
-        if let Err(why) = self.watch(record, event, token) {
-            return Ok(Err(why));
-        }
-        Ok(match builder.truncate(record, &table, token) {
-            Pushed::Taken => Ok(Step::Next),
-            Pushed::CutBefore => Ok(Step::Cut),
-            Pushed::Rejected(why) => Err(why),
-        })
-    }
-
-    async fn log<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
         reading: &Reading<'_>,
         event: &RawEvent<'_>,
-        table: &Arc<Table>,
-        has_epoch: bool,
+        table: Result<&Arc<Table>, &Missing>,
         lookup: &mut L,
     ) -> Result<Result<Step, Rejection>, Failure> {
         let Reading { record, incarnation, .. } = *reading;
@@ -544,12 +662,104 @@ impl Planner {
         let scope = lookup.scope(scope).await?;
         let fallback = Ledger::default();
         let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&policy, scope, &event.position, ledger, &record.at, record.offset).filter(|_| has_epoch);
-        let columns = self.log_columns.entry(table.id).or_insert_with(|| log_columns(table));
-        let values =
-            columns.iter().map(|at| log_value(&table.shape.columns[*at], record, incarnation, event, token)).collect();
-        let row = Upsert { token: token.unwrap_or_else(no_token), values };
-        builder.log(record, table, columns, row, event.op, event.source_time_ms);
-        Ok(Ok(Step::Next))
+        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
+            return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
+        };
+        let name = table.as_ref().map_or_else(|missing| &missing.name, |table| table.name());
+        if let Err(why) = admit(name, scope, event, lookup).await? {
+            return Ok(Err(why));
+        }
+        if let Err(why) = self.watch(record, event, token) {
+            return Ok(Err(why));
+        }
+        let table = match table {
+            Ok(table) => table,
+            Err(missing) => {
+                if missing.delete == DeleteMode::Ignore {
+                    builder.filtered(record, Op::Truncate);
+                } else {
+                    lookup.truncate_missing(missing, token).await?;
+                    builder.control(record);
+                }
+                return Ok(Ok(Step::Next));
+            }
+        };
+        Ok(match builder.truncate(record, table, token) {
+            Pushed::Taken => Ok(Step::Next),
+            Pushed::CutBefore => Ok(Step::Cut),
+            Pushed::Rejected(why) => Err(why),
+        })
     }
 }
+
+/// Refuses a second source for a table whose rows carry tokens of another one: not a record here and there, the whole table.
+async fn admit<L: Lookup>(
+    table: &TableName,
+    scope: u16,
+    event: &RawEvent<'_>,
+    lookup: &mut L,
+) -> Result<Result<(), Rejection>, Failure> {
+    let Some(own) = lookup.admit(table, scope).await? else { return Ok(Ok(())) };
+    Ok(Err(Rejection::table("two_sources", two_sources(&table.to_string(), &own, &event.source))))
+}
+
+/// What is wrong with two sources for one table, and what to do.
+pub(crate) fn two_sources(table: &str, own: &str, other: &str) -> String {
+    format!(
+        "table {table} holds the changes of \"{own}\"; those of \"{other}\" cannot be ordered among them, because positions of \
+         two sources cannot be compared. Give each source a table of its own (`into`), or name columns that order the changes \
+         of both (`order_by`)"
+    )
+}
+
+/// The decoder of a topic.
+pub(super) fn decoder<'d>(
+    known: &'d mut HashMap<Arc<str>, TopicDecoder>,
+    config: &Config,
+    topic: &Arc<str>,
+) -> &'d mut TopicDecoder {
+    known.entry(Arc::clone(topic)).or_insert_with(|| config.decoder(topic))
+}
+
+fn no_order(table: &crate::core::table::TableName) -> Rejection {
+    let what = format!("an `order_by` column of {table} is NULL, or of a type that has no order here");
+    Rejection::new("order_by", what)
+}
+
+/// Values of the order columns of a partial row, which must carry them.
+fn partial_order<'v>(
+    mapping: &Mapping,
+    columns: &[usize],
+    row: &'v crate::core::mapping::PartialRow,
+) -> Option<Vec<&'v Value>> {
+    let value = |at: &usize| {
+        let column = mapping.columns.get(*at)?;
+        let key = mapping.table.key.iter().position(|known| known == column).and_then(|place| row.key.get(place));
+        key.or_else(|| row.cells.iter().find(|(known, _)| known == column).map(|(_, value)| value))
+    };
+    columns.iter().map(value).collect()
+}
+
+/// The partial rows of a draft that cannot be completed from what is stored, by their records.
+async fn incomplete<L: Lookup>(builder: &BatchBuilder, lookup: &mut L) -> Result<Refusals, Failure> {
+    let mut refused = Refusals::new();
+    for (table, truncate, pending) in builder.partials() {
+        let keys: Vec<_> = pending.iter().map(|pending| (pending.key_bytes.to_vec(), pending.key.to_vec())).collect();
+        let (stored, bases) = lookup.bases(table, &keys).await?;
+        // The batch's own TRUNCATE comes first; one that cannot be compared is refused where it is applied.
+        let truncate = stored.max(truncate);
+        for (PendingPartial { full, pieces, .. }, base) in pending.into_iter().zip(bases) {
+            let alone: Vec<_> = pieces.iter().map(|(_, _, piece)| piece).collect();
+            let verdicts = merge::refusals(base, truncate, full, &alone);
+            for ((at, offset, _), why) in pieces.iter().zip(verdicts) {
+                let Some(why) = why else { continue };
+                let why = Rejection::new(why.reason(), why.detail(&table.name().to_string()));
+                refused.insert((at.clone(), *offset), why);
+            }
+        }
+    }
+    Ok(refused)
+}
+
+#[cfg(test)]
+mod partial_rows;

@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::config::checked::Config;
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
-use crate::server::{PartitionStatus, StatusReport, TableStatus};
+use crate::server::{PartitionStatus, SourceStatus, StatusReport, TableStatus};
 use crate::sink::Session;
-use crate::sink::bookkeep::{self, Checkpoint, QuarantineFilter, QuarantineState};
+use crate::sink::bookkeep::{self, Checkpoint, ConsistencyState, QuarantineFilter, QuarantineState};
 use crate::telemetry::metrics;
 
 use super::progress::{Guards, PartitionState, Progress};
@@ -30,6 +30,7 @@ pub async fn stored(
     let filter = QuarantineFilter { state: Some(QuarantineState::New), ..QuarantineFilter::default() };
     let open = bookkeep::quarantine_list(session, &config.pipeline, &filter, QUARANTINE_COUNTED).await?;
     report.quarantine_open = Some(open.len() as u64);
+    report.sources = bookkeep::consistency(session, &config.pipeline).await?.into_iter().map(source).collect();
     let states = bookkeep::table_states(session).await?;
     for counters in bookkeep::table_counters(session, &config.pipeline).await? {
         let quarantined = open.iter().filter(|entry| entry.table.as_deref() == Some(&counters.table)).count();
@@ -43,6 +44,17 @@ pub async fn stored(
         });
     }
     Ok(report)
+}
+
+fn source(stored: ConsistencyState) -> SourceStatus {
+    let at = chrono::DateTime::from_timestamp_millis(stored.updated_ms).unwrap_or_default();
+    SourceStatus {
+        source: stored.source,
+        consistent_to: stored.position,
+        align_cuts: stored.by_time,
+        split: stored.inside,
+        at: at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+    }
 }
 
 fn partition(stored: &Checkpoint, end: Option<i64>) -> PartitionStatus {

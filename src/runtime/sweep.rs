@@ -186,7 +186,7 @@ impl Sweeper<'_> {
         let met =
             Met { topic, source: source as &SourceTable, op: Op::Truncate, row: None, key: None, position: &position };
         match self.tables.resolve(met).await {
-            Ok(Resolved::Whole(table)) => Ok(table),
+            Ok(Resolved::Whole(table)) => Ok(Some(table)),
             Ok(_) => Ok(None),
             Err(Refused::Table(Rejection { reason, detail, .. })) => Err(Failure::operator(reason, detail)),
             Err(Refused::Database(failure)) => Err(failure),

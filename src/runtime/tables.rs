@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::config::checked::{Config, Resnapshot, TableRule, TopicRule};
+use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -18,8 +19,10 @@ use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
+use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, Statements, bookkeep};
 
 use super::lookup::Bounds;
@@ -37,10 +40,23 @@ pub enum Resolved {
     Skip,
     /// Rows of a table.
     Rows(Arc<Mapping>),
-    /// The whole table (TRUNCATE), if it is there.
-    Whole(Option<Arc<Table>>),
-    /// Entries of a change log.
-    Log(Arc<Table>),
+    /// The whole table (TRUNCATE).
+    Whole(Arc<Table>),
+    /// TRUNCATE of a table that is not there (yet): its token holds for what comes.
+    Missing(Arc<Missing>),
+    /// Entries of a change log, and what stands in its events for values that the connector did not see.
+    Log(Arc<Table>, Arc<Unavailable>),
+}
+
+/// A table that is not there, as the configuration wants it.
+#[derive(Debug)]
+pub struct Missing {
+    /// Its name.
+    pub name: TableName,
+    /// What deletes do in it.
+    pub delete: DeleteMode,
+    /// Where its tokens will be.
+    pub token_storage: TokenStorage,
 }
 
 /// What an event shows of its table.
@@ -147,8 +163,8 @@ impl Tables {
     async fn note_feed(&self, state: &mut State, met: Met<'_>, resolved: &Resolved) -> Result<(), Failure> {
         let table = match resolved {
             Resolved::Rows(mapping) => mapping.table.name(),
-            Resolved::Whole(Some(table)) => table.name(),
-            Resolved::Skip | Resolved::Whole(None) | Resolved::Log(_) => return Ok(()),
+            Resolved::Whole(table) => table.name(),
+            Resolved::Skip | Resolved::Missing(_) | Resolved::Log(..) => return Ok(()),
         };
         let feed = (met.topic.to_owned(), met.source.clone(), table.clone());
         let Some(session) = state.session.as_mut().filter(|_| self.may_change && !state.fed.contains(&feed)) else {
@@ -209,27 +225,39 @@ impl Tables {
                 None => self.meet_log(session, rule, &name).await?,
             };
             known.insert(name, Arc::clone(&table));
-            return Ok(Resolved::Log(table));
+            return Ok(Resolved::Log(table, Arc::clone(&rule.unavailable)));
         }
         if met.op == Op::Truncate {
-            return self.meet_whole(session, known, topic_rule, rule, name).await.map(Resolved::Whole);
+            return self.meet_whole(session, known, topic_rule, rule, name).await;
         }
         let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
         let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), self.config.plain);
+        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable) };
+        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
         if let Some(table) = known.get(&name)
             && has_key(table, &key)
             && let Ok(mapping) = map(Arc::clone(table))
         {
+            self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
+        self.note(session, met).await?;
         known.insert(name, table);
         Ok(Resolved::Rows(Arc::new(mapping)))
+    }
+
+    /// Takes note of what the topic's keys belong to.
+    async fn note(&self, session: &mut Session, met: Met<'_>) -> Result<(), Failure> {
+        if !self.may_change || met.row.is_none() {
+            return Ok(());
+        }
+        let source = TopicSource { table: met.source.clone(), by_source: !met.position.is_none() };
+        bookkeep::add_topic(session, met.topic, &source).await
     }
 
     fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
@@ -271,7 +299,7 @@ impl Tables {
         topic_rule: Option<&TopicRule>,
         rule: &TableRule,
         name: TableName,
-    ) -> Result<Option<Arc<Table>>, Refused> {
+    ) -> Result<Resolved, Refused> {
         if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) || rule.offset_order {
             let what = format!(
                 "a TRUNCATE of {name} cannot be ordered by columns or offsets against changes of other partitions"
@@ -279,9 +307,12 @@ impl Tables {
             return Err(Refused::Table(Rejection::new("truncate", what)));
         }
         if let Some(table) = known.get(&name) {
-            return Ok(Some(Arc::clone(table)));
+            return Ok(Resolved::Whole(Arc::clone(table)));
         }
-        let Some(shape) = session.describe(&name).await? else { return Ok(None) };
+        let Some(shape) = session.describe(&name).await? else {
+            let (delete, token_storage) = (rule.delete, rule.token_storage);
+            return Ok(Resolved::Missing(Arc::new(Missing { name, delete, token_storage })));
+        };
         let names = topic_rule.and_then(|rule| rule.key.clone()).unwrap_or_else(|| shape.primary_key.clone());
         let key = key_columns(&shape, &names)?;
         check_key(self.config.sink.dialect, &shape, &key, &names)?;
@@ -290,7 +321,7 @@ impl Tables {
         }
         let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
         known.insert(name, Arc::clone(&table));
-        Ok(Some(table))
+        Ok(Resolved::Whole(table))
     }
 
     async fn meet_rows(
@@ -429,7 +460,7 @@ fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) 
     if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
         return Ok(OrderPolicy::Columns(Vec::new()));
     }
-    if *met.position != SourcePosition::None {
+    let SourcePosition::None(why) = met.position else {
         if rule.resnapshot == Resnapshot::Sweep && !matches!(met.position, SourcePosition::Postgres { .. }) {
             let what = format!(
                 "`resnapshot = \"sweep\"` needs one position for a whole snapshot, which only PostgreSQL's connector gives; the rows of {} (topic {}) have one that counts within their partition; use \"keep\"",
@@ -438,14 +469,14 @@ fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) 
             return Err(Refused::Table(Rejection::table("resnapshot", what)));
         }
         return Ok(OrderPolicy::Source);
-    }
+    };
     if rule.offset_order {
         return Ok(OrderPolicy::Offset);
     }
     Err(Refused::Table(Rejection::table(
         "no_order",
         format!(
-            "the events of {} (topic {}) carry no position of their source, so `final-state` has no order token; name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
+            "the events of {} (topic {}) carry no position of their source that orders them, so `final-state` has no order token: {why}; or name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
             met.source, met.topic
         ),
     )))

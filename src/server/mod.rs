@@ -31,7 +31,7 @@ use crate::core::failure::Failure;
 use crate::telemetry::metrics::Metrics;
 
 pub use health::HealthHandle;
-pub use report::{LaneStatus, PartitionStatus, StatusReport, TableStatus};
+pub use report::{LaneStatus, PartitionStatus, SourceStatus, StatusReport, TableStatus};
 
 /// Time that open requests are given when the server is stopped.
 const GRACE: Duration = Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! The status page: plain HTML without scripts, made from the same report as the JSON.
 
-use super::report::{Cells, LaneStatus, PartitionStatus, StatusReport, TableStatus};
+use super::report::{Cells, LaneStatus, PartitionStatus, SourceStatus, StatusReport, TableStatus};
 
 const STYLE: &str = "body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}\
     table{border-collapse:collapse;margin:1em 0}th,td{padding:.25em .8em;border-bottom:1px solid #ccc;text-align:left}\
@@ -29,6 +29,10 @@ pub fn render(report: &StatusReport) -> String {
     table(&mut page, "Partitions", &PartitionStatus::HEADER, 1..7, cells);
     let cells = report.tables.iter().map(TableStatus::cells);
     table(&mut page, "Tables", &TableStatus::HEADER, 2..6, cells);
+    if !report.sources.is_empty() {
+        let cells = report.sources.iter().map(SourceStatus::cells);
+        table(&mut page, "Sources", &SourceStatus::HEADER, 2..4, cells);
+    }
     let cells = report.lanes.iter().map(LaneStatus::cells);
     table(&mut page, "Lanes", &LaneStatus::HEADER, 2..3, cells);
     page.push_str("<p><a href=\"/status\">JSON</a> <a href=\"/metrics\">metrics</a></p></body></html>\n");

@@ -30,6 +30,8 @@ pub struct StatusReport {
     pub tables: Vec<TableStatus>,
     /// Lanes of this process; empty when no process was asked.
     pub lanes: Vec<LaneStatus>,
+    /// How far the destination is consistent with each source; empty unless batches are aligned to its transactions.
+    pub sources: Vec<SourceStatus>,
     /// Quarantined records that are not settled.
     pub quarantine_open: Option<u64>,
 }
@@ -125,6 +127,35 @@ impl TableStatus {
     }
 }
 
+/// How far the destination is consistent with a source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SourceStatus {
+    /// The source, with the marker of its GTIDs.
+    pub source: String,
+    /// Position up to which the destination certainly holds all its transactions; `null` where none is proven yet.
+    pub consistent_to: Option<String>,
+    /// Transactions at the head of the log whose end was told by silence alone.
+    pub align_cuts: u64,
+    /// Transactions that were cut inside: too large to be held, or searched for a bad record.
+    pub split: u64,
+    /// When that was stored, in RFC 3339, UTC.
+    pub at: String,
+}
+
+impl SourceStatus {
+    pub(super) const HEADER: [&str; 5] = ["source", "consistent to", "cut by time", "cut inside", "at"];
+
+    pub(super) fn cells(&self) -> Cells {
+        vec![
+            Some(self.source.clone()),
+            self.consistent_to.clone(),
+            Some(self.align_cuts.to_string()),
+            Some(self.split.to_string()),
+            Some(self.at.clone()),
+        ]
+    }
+}
+
 /// Status of a lane.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LaneStatus {
@@ -164,6 +195,10 @@ pub fn render_table(report: &StatusReport) -> String {
     if !report.tables.is_empty() {
         let cells = report.tables.iter().map(TableStatus::cells);
         page.push_str(&rows(&TableStatus::HEADER, &[2, 3, 4, 5], cells));
+    }
+    if !report.sources.is_empty() {
+        let cells = report.sources.iter().map(SourceStatus::cells);
+        page.push_str(&rows(&SourceStatus::HEADER, &[2, 3], cells));
     }
     if !report.lanes.is_empty() {
         let cells = report.lanes.iter().map(LaneStatus::cells);
@@ -266,6 +301,13 @@ pub(super) mod tests {
                 tombstones: 2,
             }],
             lanes: vec![LaneStatus { lane: 0, state: "applying".to_owned(), partitions: 2, detail: None }],
+            sources: vec![SourceStatus {
+                source: "postgresql harbor".to_owned(),
+                consistent_to: Some("LSN 0/16B6A90".to_owned()),
+                align_cuts: 4,
+                split: 0,
+                at: "2026-11-01T11:59:59Z".to_owned(),
+            }],
             quarantine_open: Some(1),
         }
     }
@@ -284,6 +326,10 @@ pub(super) mod tests {
          table                  contract      applied   superseded   quarantined   tombstones
         ──────────────────────────────────────────────────────────────────────────────────────
          public.<b>\u{1b}[31m   final-state        12            3             1            2
+
+         source              consistent to   cut by time   cut inside   at
+        ─────────────────────────────────────────────────────────────────────────────────────
+         postgresql harbor   LSN 0/16B6A90             4            0   2026-11-01T11:59:59Z
 
          lane   state      partitions   waits on
         ─────────────────────────────────────────

@@ -7,6 +7,7 @@
 
 pub mod bookkeep;
 pub mod mysql;
+mod partial;
 pub mod postgres;
 pub mod session;
 pub mod sqlite;

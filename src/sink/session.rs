@@ -26,6 +26,17 @@ pub trait Statements: Send {
     /// Runs a statement and returns the number of rows it affected.
     fn execute(&mut self, sql: &str, params: &[Value]) -> impl Future<Output = Result<u64, Failure>> + Send;
 
+    /// Runs a statement once for each list of parameters and returns the number of rows that all of them affected.
+    fn execute_each(&mut self, sql: &str, rows: &[Vec<Value>]) -> impl Future<Output = Result<u64, Failure>> + Send {
+        async move {
+            let mut affected = 0;
+            for params in rows {
+                affected += self.execute(sql, params).await?;
+            }
+            Ok(affected)
+        }
+    }
+
     /// Runs a query and returns all its rows.
     fn query(&mut self, sql: &str, params: &[Value]) -> impl Future<Output = Result<Vec<Vec<Value>>, Failure>> + Send;
 
@@ -95,6 +106,10 @@ impl Statements for Session {
 
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Failure> {
         each!(self, session => session.execute(sql, params).await)
+    }
+
+    async fn execute_each(&mut self, sql: &str, rows: &[Vec<Value>]) -> Result<u64, Failure> {
+        each!(self, session => session.execute_each(sql, rows).await)
     }
 
     async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Failure> {

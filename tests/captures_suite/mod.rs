@@ -2,8 +2,13 @@
 //! destination, in every delivery and cut into any batches.
 
 mod deliveries;
+mod inside;
+mod lists;
+mod matrix;
 mod on_services;
+mod partial;
 mod stage;
+mod transactions;
 mod verdicts;
 
 use lastword::core::dialect::Dialect;
@@ -29,10 +34,10 @@ const SCENARIOS: [&str; 13] = [
 /// Contents equal what the source held; a second run applies nothing and changes nothing.
 fn converges(connector: &'static str, form: Form, dialect: Dialect, from: From) {
     let stage = Stage::new(connector, form, dialect, &SCENARIOS);
-    let program = stage.program(from, &stage.records);
+    let program = stage.program(from, stage.records());
     let first = program.catch_up(&[]);
     stage.assert_expected();
-    stage.assert_accounted(&first, &stage.records);
+    stage.assert_accounted(&first, stage.records());
     let contents = stage.database.contents();
     let again = program.catch_up(&[]);
     assert_eq!(support::program::number(&again, "records"), 0, "a second run of the same records: {again}");

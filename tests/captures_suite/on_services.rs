@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 
 use super::stage::{Form, From};
-use super::{converges, deliveries, verdicts};
+use super::{converges, deliveries, matrix, partial, verdicts};
 
 /// One test for each connector, form, destination and source.
 macro_rules! combinations {
@@ -49,6 +49,18 @@ fn a_worse_delivery_into_mariadb() {
 }
 
 #[test]
+fn placeholders_are_completed_in_postgres() {
+    partial::placeholders_are_completed(Dialect::Postgres);
+    partial::a_worse_delivery(Dialect::Postgres);
+}
+
+#[test]
+fn placeholders_are_completed_in_mariadb() {
+    partial::placeholders_are_completed(Dialect::Mysql);
+    partial::a_worse_delivery(Dialect::Mysql);
+}
+
+#[test]
 fn cuts_do_not_matter_in_postgres() {
     deliveries::cuts_do_not_matter(Dialect::Postgres);
 }
@@ -69,6 +81,42 @@ fn replay_changes_nothing_in_mariadb() {
 }
 
 #[test]
+fn a_truncate_may_come_first_in_postgres() {
+    deliveries::a_truncate_may_come_first(Dialect::Postgres);
+}
+
+#[test]
+fn a_truncate_may_come_first_in_mariadb() {
+    deliveries::a_truncate_may_come_first(Dialect::Mysql);
+}
+
+#[test]
 fn all_captures_end_as_listed_in_postgres() {
     verdicts::are_as_listed(Dialect::Postgres);
+}
+
+#[test]
+fn all_captures_end_as_listed_in_mariadb() {
+    verdicts::are_as_listed(Dialect::Mysql);
+}
+
+/// One test of all deliveries for each connector, form and destination.
+macro_rules! deliveries {
+    ($($name:ident: $connector:literal, $form:ident, $dialect:ident;)+) => {
+        $(#[test]
+        fn $name() {
+            matrix::one_state($connector, Form::$form, Dialect::$dialect);
+        })+
+    };
+}
+
+deliveries! {
+    every_delivery_of_postgresql_with_schemas_into_postgres: "postgresql", Schemas, Postgres;
+    every_delivery_of_postgresql_with_schemas_into_mariadb: "postgresql", Schemas, Mysql;
+    every_delivery_of_postgresql_plain_into_postgres: "postgresql", Plain, Postgres;
+    every_delivery_of_postgresql_plain_into_mariadb: "postgresql", Plain, Mysql;
+    every_delivery_of_mariadb_with_schemas_into_postgres: "mariadb", Schemas, Postgres;
+    every_delivery_of_mariadb_with_schemas_into_mariadb: "mariadb", Schemas, Mysql;
+    every_delivery_of_mariadb_plain_into_postgres: "mariadb", Plain, Postgres;
+    every_delivery_of_mariadb_plain_into_mariadb: "mariadb", Plain, Mysql;
 }

@@ -3,9 +3,11 @@
 mod check;
 mod contracts;
 mod epochs;
+mod forms;
 mod names;
 mod offsets;
 mod on_services;
 mod quarantine;
 mod service;
+mod sources;
 mod tombstones;

@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{check, contracts, epochs, names, offsets, quarantine, tombstones};
+use super::{check, contracts, epochs, names, offsets, quarantine, sources, tombstones};
 use crate::support::database::Database;
 use crate::support::events::Source;
 use crate::support::program::{Program, config, over_files, over_kafka};
@@ -37,6 +37,8 @@ on_both! {
     soft_deletes: contracts::soft_deletes;
     tokens_aside: contracts::tokens_aside;
     the_record_form: contracts::the_record_form;
+    two_sources_for_one_table: sources::two_sources_are_refused;
+    columns_order_two_sources: sources::columns_order_two_sources;
     hostile_names: names::hostile_names;
     other_types: names::other_types;
     offsets_set_under_an_idle_process: set_over_kafka;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -57,6 +57,15 @@ impl Topic {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{} has no leaders", self.name);
+    }
+
+    /// Raises the number of partitions.
+    pub async fn raise(&mut self, partitions: i32) {
+        let wanted = NewPartitions::new(&self.name, partitions as usize);
+        let done = self.admin.create_partitions([&wanted], &AdminOptions::new()).await.expect("an answer");
+        assert!(done[0].is_ok(), "{done:?}");
+        self.partitions = partitions;
+        self.wait_for_leaders().await;
     }
 
     pub async fn delete(&self) {

@@ -7,7 +7,7 @@ use lastword::config::checked::SinkConfig;
 use lastword::config::secret::Secret;
 use lastword::core::dialect::Dialect;
 use lastword::core::failure::Failure;
-use lastword::core::table::TableName;
+use lastword::core::table::{TOKEN_COLUMN, TableName};
 use lastword::core::value::Value;
 use lastword::sink::{Sink, Statements};
 
@@ -31,13 +31,19 @@ pub type Contents = BTreeMap<String, Vec<String>>;
 /// Both must be equal; says which lines differ.
 #[track_caller]
 pub fn assert_same(what: &str, before: &Contents, after: &Contents) {
+    let different = differing(before, after);
+    assert!(different.is_none(), "{what}: contents changed\n{}", different.unwrap_or_default());
+}
+
+/// Which lines differ, if any do.
+pub fn differing(before: &Contents, after: &Contents) -> Option<String> {
     let lines = |contents: &Contents| -> Vec<String> {
         contents.iter().flat_map(|(table, lines)| lines.iter().map(move |line| format!("{table}: {line}"))).collect()
     };
     let (before, after) = (lines(before), lines(after));
     let gone: Vec<&String> = before.iter().filter(|line| !after.contains(line)).take(20).collect();
     let new: Vec<&String> = after.iter().filter(|line| !before.contains(line)).take(20).collect();
-    assert!(before == after, "{what}: contents changed\nbefore only: {gone:#?}\nafterwards only: {new:#?}");
+    (before != after).then(|| format!("before only: {gone:#?}\nafterwards only: {new:#?}"))
 }
 
 impl Database {
@@ -204,17 +210,19 @@ impl Database {
         self.texts(&sql).into_iter().map(pair).collect()
     }
 
-    /// Everything that events leave behind: rows, tokens, tombstones, truncate tokens. What depends on the clock is left out.
+    /// Everything that events leave behind: rows, tokens, tombstones, truncate tokens. What depends on the clock is left out, and
+    /// scopes of tokens are numbered in the order of their descriptions, not of their being met.
     pub fn contents(&self) -> Contents {
         let mut contents = Contents::new();
+        let scopes = self.scopes();
         for (name, quoted) in self.tables() {
-            let columns = self.columns(&name);
-            let columns: Vec<String> = columns
-                .iter()
-                .filter(|(column, _)| column != "deleted_at")
-                .map(|(column, native)| self.as_text(column, native))
-                .collect();
-            let rows = self.texts(&format!("select {} from {quoted}", columns.join(", ")));
+            let columns: Vec<(String, String)> =
+                self.columns(&name).into_iter().filter(|(column, _)| column != "deleted_at").collect();
+            let selected: Vec<String> = columns.iter().map(|(column, native)| self.as_text(column, native)).collect();
+            let mut rows = self.texts(&format!("select {} from {quoted}", selected.join(", ")));
+            for (at, _) in columns.iter().enumerate().filter(|(_, (column, _))| column == TOKEN_COLUMN) {
+                rows.iter_mut().filter_map(|row| row[at].as_mut()).for_each(|token| rescope(token, &scopes));
+            }
             let mut lines: Vec<String> = rows.iter().map(|row| format!("{row:?}")).collect();
             lines.sort();
             // On MariaDB the names of side tables hold a hash over the database's name, which is another in every test.
@@ -224,14 +232,19 @@ impl Database {
         }
         let states = self.bookkeeping("table_state");
         let token = self.as_text("truncate_token", "varbinary");
-        let mut lines: Vec<String> = self
-            .texts(&format!("select table_name, {token} from {states}"))
-            .iter()
-            .map(|row| format!("{row:?}").replace(self.name(), "db"))
-            .collect();
+        let mut rows = self.texts(&format!("select table_name, {token} from {states}"));
+        rows.iter_mut().filter_map(|row| row[1].as_mut()).for_each(|token| rescope(token, &scopes));
+        let mut lines: Vec<String> = rows.iter().map(|row| format!("{row:?}").replace(self.name(), "db")).collect();
         lines.sort();
         contents.insert("truncate tokens".to_owned(), lines);
         contents
+    }
+
+    /// Numbers of scopes in hex, in the order of their descriptions.
+    fn scopes(&self) -> Vec<String> {
+        let scopes = self.bookkeeping("scope");
+        let rows = self.texts(&format!("select id from {scopes} order by description"));
+        rows.into_iter().flatten().flatten().map(|id| format!("{:04x}", id.parse::<u16>().expect("a number"))).collect()
     }
 
     /// The quoted name of one of lastword's tables.
@@ -266,6 +279,14 @@ impl Database {
             self.execute(&format!("drop table {}", self.dialect.ident(name)));
         }
     }
+}
+
+/// Puts the place of a token's scope among all scopes where its number is: behind the prefix and the format.
+fn rescope(token: &mut String, scopes: &[String]) {
+    const SCOPE: std::ops::Range<usize> = 4..8;
+    let place = token.get(SCOPE).and_then(|scope| scopes.iter().position(|known| known == scope));
+    let place = place.unwrap_or_else(|| panic!("the scope of {token} is not among {scopes:?}"));
+    token.replace_range(SCOPE, &format!("#{place}"));
 }
 
 impl Drop for Database {

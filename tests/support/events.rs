@@ -64,6 +64,11 @@ impl Source {
         self.push(null.key, None);
     }
 
+    /// A TRUNCATE.
+    pub fn truncate(&mut self, lsn: u64) {
+        self.event("t", lsn, None, Value::Null, Value::Null);
+    }
+
     /// Bytes that are no event.
     pub fn raw(&mut self, key: Option<&str>, payload: &str) {
         self.push(key.map(str::to_owned), Some(payload.to_owned()));

@@ -2,6 +2,7 @@
 
 pub mod captures;
 pub mod database;
+pub mod deliver;
 pub mod events;
 pub mod kafka;
 pub mod program;

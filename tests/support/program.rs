@@ -66,7 +66,7 @@ impl Program {
             (path.clone(), std::fs::File::create(path).expect("a file for the output"))
         };
         let ((stdout, out), (stderr, err)) = (file("stdout"), file("stderr"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lastword"));
+        let mut command = Command::new(binary());
         command.args(args).arg("--config").arg(self.dir().join("lastword.toml"));
         for variable in ["LASTWORD_CONFIG", "LASTWORD_LOG", "LASTWORD_LOG_FORMAT"] {
             command.env_remove(variable);
@@ -154,6 +154,14 @@ impl Finished {
 #[track_caller]
 pub fn number(result: &serde_json::Value, key: &str) -> i64 {
     result[key].as_i64().unwrap_or_else(|| panic!("no number {key} in {result}"))
+}
+
+/// The program under test. Known where tests and benches are built, not in the library's own tests, which start none.
+fn binary() -> &'static str {
+    match option_env!("CARGO_BIN_EXE_lastword") {
+        Some(path) => path,
+        None => panic!("this test was built without the program"),
+    }
 }
 
 fn read(path: &std::path::Path) -> String {

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use crate::core::dialect::Dialect;
 
-use super::checked::{BatchConfig, Config, OnBadRecord, OnRegression, PlainConfig};
+use super::checked::{BatchConfig, Config, OnBadRecord, OnRegression, PlainConfig, SinkConfig};
 use super::load::Environment;
 use super::problem::{Origin, Report};
-use super::raw::{Raw, RawBatch, RawPipeline, RawServer};
+use super::raw::{Align, Raw, RawBatch, RawPipeline, RawServer};
 use super::read::{Field, Given};
 use super::units::{format_duration, format_size};
 
@@ -26,6 +26,8 @@ pub const BATCH_ROWS: usize = 5_000;
 pub const BATCH_BYTES: usize = 8 << 20;
 /// Age of a batch: short beside a commit, long beside the gap between two records of a busy topic.
 pub const BATCH_AGE: Duration = Duration::from_millis(10);
+/// A silent partition: long beside the time in which a producer writes what it has for all partitions, short for a reader.
+pub const ALIGN_WAIT: Duration = Duration::from_secs(1);
 /// Lanes: enough to keep a destination busy while others wait for their commit.
 pub const WRITERS: usize = 4;
 /// Wait for locks: longer than any batch takes, shorter than a group's patience.
@@ -57,7 +59,7 @@ impl Checker<'_> {
         let defaults = self.defaults(&section(raw.defaults));
         let dialect = sink.as_ref().map(|sink| sink.dialect);
         let tables = self.rules(&section(raw.table), &defaults, source.as_ref(), dialect);
-        let batch = self.batch(&section(raw.batch));
+        let batch = self.batch(&section(raw.batch), sink.as_ref());
         let listen = self.listen(&section(raw.server));
         let drains = Duration::ZERO..=Duration::from_secs(600);
         let drain = self.duration(&section(raw.service).drain, "service.drain", DRAIN, drains);
@@ -93,7 +95,7 @@ impl Checker<'_> {
         Some(name.value.clone())
     }
 
-    fn batch(&mut self, raw: &RawBatch) -> BatchConfig {
+    fn batch(&mut self, raw: &RawBatch, sink: Option<&SinkConfig>) -> BatchConfig {
         let bytes = match raw.bytes.given() {
             Some(given) if !(1024..=1 << 30).contains(&given.value.0) => {
                 let expected = format!("expected a size from 1KiB to {}", format_size(1 << 30));
@@ -103,10 +105,26 @@ impl Checker<'_> {
             given => given.map_or(BATCH_BYTES, |given| given.value.0),
         };
         let ages = Duration::ZERO..=Duration::from_secs(60);
+        let waits = Duration::from_millis(1)..=Duration::from_secs(600);
+        let align_wait = self.duration(&raw.align_wait, "batch.align_wait", ALIGN_WAIT, waits);
+        let aligned = raw.align.value() == Some(&Align::Transaction);
+        if let Some(given) = raw.align_wait.given().filter(|_| !aligned) {
+            let message = "says nothing without align = \"transaction\"";
+            self.report.add(&given.origin, "batch.align_wait", message);
+        }
+        let writers = sink.map_or(1, |sink| sink.writers);
+        if let Some(given) = raw.align.given().filter(|_| aligned && writers != 1) {
+            let message = format!(
+                "a source transaction lies in several partitions, and {writers} writers commit theirs one by one: write \
+                 writers = 1 under [sink]"
+            );
+            self.report.add(&given.origin, "batch.align", message);
+        }
         BatchConfig {
             rows: self.number(&raw.rows, "batch.rows", BATCH_ROWS, 1..=100_000),
             bytes,
             age: self.duration(&raw.age, "batch.age", BATCH_AGE, ages),
+            align_wait: aligned.then_some(align_wait),
         }
     }
 

@@ -1,11 +1,14 @@
 //! `[defaults]` and `[[table]]`
 
+use std::sync::Arc;
+
 use crate::config::checked::{Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
 use crate::config::raw::{Evolve, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+use crate::core::unavailable::Unavailable;
 
 use super::Checker;
 
@@ -23,6 +26,7 @@ impl Checker<'_> {
             token_storage: raw.token_storage.value().copied().unwrap_or(TokenStorage::Column),
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
+            unavailable: self.unavailable(&raw.unavailable_value, "defaults.unavailable_value").unwrap_or_default(),
             tombstones: tombstones(&raw.tombstones, TombstoneRule::default()),
             resnapshot: raw.resnapshot.value().copied().unwrap_or_default(),
         };
@@ -52,6 +56,17 @@ impl Checker<'_> {
                 self.report.add(&given.origin, format!("{path}.resnapshot"), why);
             }
             rule.resnapshot = Resnapshot::Keep;
+        }
+    }
+
+    fn unavailable(&mut self, field: &Field<String>, key: &str) -> Option<Arc<Unavailable>> {
+        let given = field.given()?;
+        match Unavailable::new(&given.value) {
+            Ok(unavailable) => Some(Arc::new(unavailable)),
+            Err(message) => {
+                self.report.add(&given.origin, key, message);
+                None
+            }
         }
     }
 
@@ -134,6 +149,7 @@ impl Checker<'_> {
         let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key"), dialect));
         let order_by = self.columns(&raw.order_by, &path(number, "order_by"), dialect);
         let exclude_columns = self.columns(&raw.exclude_columns, &path(number, "exclude_columns"), None);
+        let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
         for given in raw.exclude_columns.value().into_iter().flatten() {
             let in_key = key.iter().flatten().any(|column| *column == given.value);
             if in_key || order_by.contains(&given.value) {
@@ -150,6 +166,7 @@ impl Checker<'_> {
             // A rule's columns are a better order than the default's offsets.
             offset_order: !raw.order_by.is_written()
                 && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
+            unavailable: unavailable.unwrap_or_else(|| Arc::clone(&defaults.unavailable)),
             tombstones: tombstones(&raw.tombstones, defaults.tombstones),
             resnapshot: raw.resnapshot.value().copied().unwrap_or(defaults.resnapshot),
         };
@@ -158,6 +175,7 @@ impl Checker<'_> {
         TopicRule {
             topic,
             source_table: raw.source_table.value().cloned(),
+            format: raw.format.value().copied(),
             into: raw.into.given().and_then(|given| self.into(given, &path(number, "into"), dialect)),
             key,
             order_by,
@@ -169,6 +187,7 @@ impl Checker<'_> {
 
     fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {
         let why = "has no meaning with skip = true: nothing of the topic is applied";
+        self.refuse_key(&raw.format, &path(number, "format"), why);
         self.refuse_key(&raw.into, &path(number, "into"), why);
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);

@@ -159,6 +159,8 @@ fn rules_are_judged() {
         ),
         (&format!("{topic}order_by = [\"v\"]\noffset_order = true\n"), "contradicts order_by"),
         (&format!("{topic}skip = true\ninto = \"a\"\n"), "has no meaning with skip = true"),
+        (&format!("{topic}unavailable_value = \"\"\n"), "table[0].unavailable_value: is empty"),
+        ("[defaults]\nunavailable_value = \"hex:0\"\n", "defaults.unavailable_value: expected an even number"),
         (&format!("{topic}evolve = \"widen\"\n"), "table[0].evolve: only \"none\" is supported yet"),
         ("[table]\ntopic = \"a\"\n", "table: expected [[table]] with double brackets, found a table"),
     ] {
@@ -169,9 +171,22 @@ fn rules_are_judged() {
 }
 
 #[test]
+fn transactions_need_one_writer() {
+    let text = format!("{SMALL}[batch]\nalign = \"transaction\"\n");
+    let refused = problems(&text, &[], &[]).join("\n");
+    assert!(refused.contains("batch.align") && refused.contains("writers = 1 under [sink]"), "{refused}");
+    let flags = ["sink.writers=1".to_owned()];
+    let config = load_text("lastword.toml", &text, &Environment::default(), &flags).expect("one writer");
+    assert_eq!(config.batch.align_wait, Some(Duration::from_secs(1)));
+    assert_eq!(read(SMALL).batch.align_wait, None);
+    let waits = format!("{SMALL}[batch]\nalign_wait = \"2s\"\n");
+    assert!(problems(&waits, &[], &[])[0].contains("align = \"transaction\""));
+}
+
+#[test]
 fn the_most_exact_rule_is_asked_first() {
     let config = read(&format!(
-        "{SMALL}[defaults]\noffset_order = true\ndelete = \"soft\"\n[[table]]\ntopic = \"^harbor\"\ninto = \"a\"\n\
+        "{SMALL}[defaults]\noffset_order = true\ndelete = \"soft\"\nunavailable_value = \"~\"\n[[table]]\ntopic = \"^harbor\"\ninto = \"a\"\n\
          [[table]]\ntopic = \"harbor.public.customers\"\ninto = \"s.b\"\norder_by = [\"v\"]\ncreate = false\n\
          [[table]]\ntopic = \"harbor.public.customers\"\nsource_table = \"t\"\ninto = \"c\"\n"
     ));
@@ -184,6 +199,7 @@ fn the_most_exact_rule_is_asked_first() {
     assert_eq!(into("harbor.x", None).as_deref(), Some("a"));
     assert_eq!(into("other", None), None);
     let rule = config.rule_for("harbor.public.customers", None).expect("rule");
+    assert_eq!(rule.rule.unavailable.written(), "~");
     assert_eq!((rule.rule.delete, rule.rule.create, rule.rule.offset_order), (DeleteMode::Soft, false, false));
 }
 

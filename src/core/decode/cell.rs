@@ -3,6 +3,8 @@
 //! Two steps: the wire type says what the cell means, the column's type says whether it can hold that. A value is never
 //! rounded, cut, clamped, shifted or guessed.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use crate::core::calendar::{DAY_MICROS, parse_date, parse_time, parse_timestamp}
 use crate::core::decimal;
 use crate::core::table::ColumnType;
 use crate::core::text;
+use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::{Unit, WireType};
 
@@ -61,25 +64,32 @@ pub enum Misfit {
     Undecided(&'static str),
 }
 
-/// Debezium's default text for a value that it did not see.
-const PLACEHOLDER: &str = "__debezium_unavailable_value";
-/// The same as base64, for bytes.
-const PLACEHOLDER_BASE64: &str = "X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==";
+/// How cells are read: what is configured for their table.
+#[derive(Clone, Debug, Default)]
+pub struct CellRules {
+    /// For events without a schema.
+    pub plain: PlainRules,
+    /// What stands for a value that the connector did not see.
+    pub unavailable: Arc<Unavailable>,
+}
 
 /// Converts a cell for a column. `owner` holds the record's bytes, so that text need not be copied.
 pub fn fit_cell(
     cell: &RawValue,
     wire: &WireType,
     column: &ColumnType,
-    rules: PlainRules,
+    rules: &CellRules,
     owner: &Bytes,
 ) -> Result<Value, Misfit> {
     let json = cell.get();
     if json == "null" {
         return Ok(Value::Null);
     }
+    if rules.unavailable.is(json) {
+        return Err(Misfit::Placeholder);
+    }
     let value = match wire {
-        WireType::Untyped => read_untyped(json, column, rules, owner)?,
+        WireType::Untyped => read_untyped(json, column, rules.plain, owner)?,
         typed => read_typed(json, typed, owner)?,
     };
     fit(value, column)
@@ -97,9 +107,6 @@ fn string(json: &str, owner: &Bytes) -> Result<ByteString, Misfit> {
     if inner.contains('\\') {
         return serde_json::from_str::<String>(json).map(ByteString::from).map_err(|_| bad("not text"));
     }
-    if inner == PLACEHOLDER {
-        return Err(Misfit::Placeholder);
-    }
     let range = owner.as_ptr() as usize..=owner.as_ptr() as usize + owner.len();
     if range.contains(&(inner.as_ptr() as usize)) && range.contains(&(inner.as_ptr() as usize + inner.len())) {
         return ByteString::try_from(owner.slice_ref(inner.as_bytes())).map_err(|_| bad("not UTF-8"));
@@ -108,11 +115,7 @@ fn string(json: &str, owner: &Bytes) -> Result<ByteString, Misfit> {
 }
 
 fn base64(json: &str, owner: &Bytes) -> Result<Vec<u8>, Misfit> {
-    let encoded = string(json, owner)?;
-    if encoded == PLACEHOLDER_BASE64 {
-        return Err(Misfit::Placeholder);
-    }
-    BASE64.decode(encoded.as_bytes()).map_err(|_| bad("not base64"))
+    BASE64.decode(string(json, owner)?.as_bytes()).map_err(|_| bad("not base64"))
 }
 
 fn integer(json: &str) -> Result<i64, Misfit> {
@@ -249,6 +252,8 @@ fn read_untyped(json: &str, column: &ColumnType, rules: PlainRules, owner: &Byte
     let is_text = json.starts_with('"');
     Ok(match column {
         ColumnType::Bool | ColumnType::Int { .. } if json == "true" || json == "false" => Value::Bool(json == "true"),
+        // Canal and TiCDC write every value as text.
+        ColumnType::Int { .. } if is_text => Value::Int(integer(&string(json, owner)?)?),
         ColumnType::Bool | ColumnType::Int { .. } => Value::Int(integer(json)?),
         ColumnType::Float32 => Value::Float32(float32(json)?),
         ColumnType::Float64 => Value::Float64(float(json)?),
@@ -405,10 +410,12 @@ fn fine_enough(micros: i64, digits: u8) -> Result<(), Misfit> {
     }
 }
 
-/// A row as one JSON object for change logs: decimals and times as exact text, everything else as it came.
-pub fn row_json(row: &crate::core::event::RawRow<'_>) -> String {
+/// A row as one JSON object for change logs: decimals and times as exact text, everything else as it came. Fields whose value
+/// the connector did not see are left out.
+pub fn row_json(row: &crate::core::event::RawRow<'_>, unavailable: &Unavailable) -> String {
     let mut json = String::from("{");
-    for (field, cell) in row.schema.fields.iter().zip(&row.cells) {
+    let seen = row.schema.fields.iter().zip(&row.cells).filter(|(_, cell)| !unavailable.is(cell.get()));
+    for (field, cell) in seen {
         if json.len() > 1 {
             json.push(',');
         }
@@ -451,7 +458,7 @@ mod tests {
     fn numbers_beyond_their_type_are_refused() {
         let fit = |json: &'static str, wire: WireType| {
             let cell: &RawValue = serde_json::from_str(json).expect("json");
-            fit_cell(cell, &wire, &ColumnType::Float64, PlainRules::default(), &Bytes::from_static(json.as_bytes()))
+            fit_cell(cell, &wire, &ColumnType::Float64, &CellRules::default(), &Bytes::from_static(json.as_bytes()))
         };
         for (json, wire) in [("1e400", WireType::Float64), ("-1e400", WireType::Float64), ("1e39", WireType::Float32)] {
             assert!(matches!(fit(json, wire), Err(Misfit::Undecodable(_))), "{json}");

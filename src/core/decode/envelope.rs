@@ -1,15 +1,16 @@
 //! The forms of a record.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, RowSchema, SourcePosition, SourceTable};
+use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, RowSchema};
 
-use super::position::{SourceBlock, lsn_text};
+use super::forms::flat::FlatRows;
+use super::forms::{self, Form, Input, check_rows, cockroach, record, text_of};
+use super::position::SourceBlock;
 use super::row::{Schemas, plain, with_schema, without_schema};
 use super::schema::Schema;
 
@@ -24,15 +25,17 @@ struct Top<'a> {
     source: Option<&'a RawValue>,
     #[serde(borrow, default)]
     op: Option<&'a RawValue>,
-    // The record form.
     #[serde(borrow, default)]
-    source_table: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    source_position: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    key: Option<&'a RawValue>,
+    transaction: Option<&'a RawValue>,
     #[serde(borrow, default)]
     ts_ms: Option<&'a RawValue>,
+    // What tells other forms.
+    #[serde(borrow, default)]
+    source_table: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    __op: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    __deleted: Option<&'a RawValue>,
     // Control topics.
     #[serde(borrow, default)]
     status: Option<&'a RawValue>,
@@ -46,10 +49,26 @@ struct Top<'a> {
     table_changes: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
-struct RecordPosition<'a> {
-    #[serde(borrow, default)]
-    lsn: Option<Cow<'a, str>>,
+impl Top<'_> {
+    /// The record's form by its own fields.
+    fn form(&self, payload: &str) -> Result<Form, Rejection> {
+        if self.__op.is_some() || self.__deleted.is_some() {
+            return Ok(Form::Flat);
+        }
+        if self.source_table.is_some() && self.op.is_some() {
+            return Ok(Form::Record);
+        }
+        // CockroachDB's changefeeds have an envelope like Debezium's, without the connector's clock.
+        if self.source.is_some() && self.op.is_some() && (self.ts_ms.is_some() || !cockroach::is_form(payload)) {
+            return Ok(Form::Debezium);
+        }
+        forms::detect(payload).ok_or_else(|| {
+            Rejection::new(
+                "undecodable",
+                "the value is no change event of a form that can be told from its fields: Debezium's envelope (`op`, `source`, `before`, `after`), a flattened row (`__op` or `__deleted` among its fields), the record form (`source_table`, `op`, `key`, `source_position`), Maxwell, Canal, TiCDC, GoldenGate, CockroachDB; a `[[table]]` rule can name the form, and must for AWS DMS and rows without a mark, with `format = \"…\"`",
+            )
+        })
+    }
 }
 
 /// Reads the records of one topic.
@@ -59,6 +78,11 @@ pub struct TopicDecoder {
     keys: KnownSchemas,
     plain_rows: Schemas,
     plain_keys: Schemas,
+    flat_rows: FlatRows,
+    /// The form of all records, if the configuration names one.
+    form: Option<Form>,
+    /// Names of the key columns by the configuration, if it names them.
+    key_columns: Vec<String>,
 }
 
 /// A schema part that was parsed, with the bytes that lead to its payload: `{"schema":…,"payload":`.
@@ -118,6 +142,13 @@ fn trim(json: &str) -> &str {
 }
 
 impl TopicDecoder {
+    /// A decoder for records of one form; without one each record's own bytes tell it.
+    ///
+    /// `key` names the key columns for forms whose record keys are values without names.
+    pub fn new(form: Option<Form>, key: Option<Vec<String>>) -> Self {
+        Self { form, key_columns: key.unwrap_or_default(), ..Self::default() }
+    }
+
     /// Tells what a record is. Rows of the result point into the record.
     pub fn decode<'a>(
         &mut self,
@@ -127,7 +158,7 @@ impl TopicDecoder {
     ) -> Result<Decoded<'a>, Rejection> {
         let Some(value) = value else { return Ok(Decoded::Null) };
         let text = utf8(value, "value")?;
-        let (payload, schema) = unwrap(text, &mut self.values, "after")?;
+        let (payload, schema) = unwrap(text, &mut self.values, Part::Value)?;
         self.payload(topic, key, payload, schema)
     }
 
@@ -163,29 +194,43 @@ impl TopicDecoder {
         let top: Top<'a> = serde_json::from_str(payload).map_err(|error| {
             Rejection::new("undecodable", format!("the value is not a change event: {}", plain(&error)))
         })?;
-        if let Some(control) = control_of(topic, &top) {
+        // A flattened row may have columns of any name; it is no control record.
+        let is_flat = top.__op.is_some() || top.__deleted.is_some();
+        if let Some(control) = control_of(topic, &top).filter(|_| !is_flat) {
             return Ok(Decoded::Control(control));
         }
-        if top.source_table.is_some() && top.op.is_some() {
-            return self.record_form(&top).map(Decoded::Change);
-        }
-        let (Some(source), Some(op)) = (top.source, top.op) else {
-            return Err(Rejection::new(
-                "undecodable",
-                "the value is no change event: expected a Debezium envelope (`op`, `source`, `before`, `after`) or the record form (`source_table`, `op`, `key`, `source_position`)",
-            ));
+        let form = match self.form {
+            Some(form) => form,
+            None => top.form(payload)?,
         };
-        self.debezium(key, &top, source, op, schema)
+        match form {
+            Form::Debezium => self.debezium(key, &top, schema),
+            Form::Flat => {
+                let key = key.map(|key| self.key(key)).transpose()?.flatten();
+                self.flat_rows.event(topic, payload, schema.as_ref(), key).map(Decoded::Change)
+            }
+            Form::Record => {
+                record::event(topic, payload, &mut self.plain_rows, &mut self.plain_keys).map(Decoded::Change)
+            }
+            form => {
+                let (rows, keys) = (&mut self.plain_rows, &mut self.plain_keys);
+                forms::decode(form, Input { topic, key, payload, schema, key_columns: &self.key_columns, rows, keys })
+            }
+        }
     }
 
     fn debezium<'a>(
         &mut self,
         key: Option<&'a [u8]>,
         top: &Top<'a>,
-        source: &'a RawValue,
-        op: &'a RawValue,
         schema: Option<Arc<RowSchema>>,
     ) -> Result<Decoded<'a>, Rejection> {
+        let (Some(source), Some(op)) = (top.source, top.op) else {
+            return Err(Rejection::new(
+                "undecodable",
+                "the value is no Debezium envelope: `op` or `source` is missing",
+            ));
+        };
         let op_text = text_of(op)?;
         let op = match op_text.as_ref() {
             "c" | "u" | "r" => Op::Upsert,
@@ -210,64 +255,16 @@ impl TopicDecoder {
             op_text,
             table: source.table()?,
             source: source.source(),
-            position: source.position()?,
+            position: source.position(top.transaction)?,
             ends_snapshot: source.ends_snapshot(),
             source_time_ms: source.time_ms(),
+            transaction: source.transaction().or(top.transaction).map(RawValue::get),
             key,
             before,
             after,
         };
         check_rows(&event)?;
         Ok(Decoded::Change(event))
-    }
-
-    fn record_form<'a>(&mut self, top: &Top<'a>) -> Result<RawEvent<'a>, Rejection> {
-        let name = top.source_table.as_deref().unwrap_or_default();
-        let op_text = top.op.map(text_of).transpose()?.unwrap_or_default();
-        let op = match op_text.to_ascii_lowercase().as_str() {
-            "c" | "u" | "r" | "i" | "insert" | "update" | "create" | "read" | "snapshot" | "upsert" => Op::Upsert,
-            "d" | "delete" => Op::Delete,
-            "t" | "truncate" => Op::Truncate,
-            _ => return Err(Rejection::new("undecodable", "`op` is no operation of the record form")),
-        };
-        let position = match top.source_position {
-            None => SourcePosition::None,
-            Some(raw) => {
-                let position: RecordPosition<'_> = serde_json::from_str(raw.get()).map_err(|e| {
-                    Rejection::new("undecodable", format!("`source_position` cannot be read: {}", plain(&e)))
-                })?;
-                let lsn = position.lsn.as_deref().map(|text| {
-                    lsn_text(text).ok_or_else(|| {
-                        Rejection::new("missing_position", "`source_position.lsn` is not of the form `0/16B6A90`")
-                    })
-                });
-                lsn.transpose()?.map_or(SourcePosition::None, SourcePosition::Lsn)
-            }
-        };
-        let table = match name.split_once('.') {
-            Some((schema, table)) => SourceTable { schema: Some(schema.to_owned()), table: table.to_owned() },
-            None => SourceTable { schema: None, table: name.to_owned() },
-        };
-        if table.table.is_empty() {
-            return Err(Rejection::new("undecodable", "`source_table` is empty"));
-        }
-        let row = |part: Option<&'a RawValue>, known: &mut Schemas, name| {
-            part.map(|part| without_schema(part, known, name)).transpose()
-        };
-        let event = RawEvent {
-            op,
-            op_text,
-            table,
-            source: "record form".to_owned(),
-            position,
-            ends_snapshot: false,
-            source_time_ms: top.ts_ms.and_then(|raw| raw.get().parse().ok()),
-            key: row(top.key, &mut self.plain_keys, "key")?,
-            before: row(top.before, &mut self.plain_rows, "before")?,
-            after: row(top.after, &mut self.plain_rows, "after")?,
-        };
-        check_rows(&event)?;
-        Ok(event)
     }
 
     /// The record key of a record without a value.
@@ -278,7 +275,7 @@ impl TopicDecoder {
     /// Reads a record key: an object with or without a schema. `None` if it is JSON null.
     fn key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
         let text = utf8(key, "key")?;
-        let (payload, schema) = unwrap(text, &mut self.keys, "")?;
+        let (payload, schema) = unwrap(text, &mut self.keys, Part::Key)?;
         if payload == "null" {
             return Ok(None);
         }
@@ -292,13 +289,6 @@ impl TopicDecoder {
     }
 }
 
-fn check_rows(event: &RawEvent<'_>) -> Result<(), Rejection> {
-    if event.op == Op::Upsert && event.after.is_none() {
-        return Err(Rejection::new("undecodable", "`after` of a create, update or read is null"));
-    }
-    Ok(())
-}
-
 fn utf8<'a>(bytes: &'a [u8], part: &str) -> Result<&'a str, Rejection> {
     std::str::from_utf8(bytes).map_err(|error| {
         let hint = if bytes.first() == Some(&0) {
@@ -310,21 +300,19 @@ fn utf8<'a>(bytes: &'a [u8], part: &str) -> Result<&'a str, Rejection> {
     })
 }
 
-fn text_of(raw: &RawValue) -> Result<Cow<'_, str>, Rejection> {
-    serde_json::from_str::<Text<'_>>(raw.get())
-        .map(|text| text.0)
-        .map_err(|_| Rejection::new("undecodable", "`op` is not text"))
+/// What a schema part belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Value,
+    Key,
 }
 
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// Splits `{"schema":…,"payload":…}`; text of any other shape is its own payload. `row` names the struct field that
-/// holds the row's schema, nothing for keys.
+/// Splits `{"schema":…,"payload":…}`; text of any other shape is its own payload. The fields are those of `after` in an
+/// envelope, else (a key, a flattened row) the struct's own.
 fn unwrap<'a>(
     text: &'a str,
     known: &mut KnownSchemas,
-    row: &str,
+    part: Part,
 ) -> Result<(&'a str, Option<Arc<RowSchema>>), Rejection> {
     if let Some((payload, row)) = known.payload(text) {
         return Ok((payload, Some(row)));
@@ -346,8 +334,8 @@ fn unwrap<'a>(
         return Ok((wrapped.payload.get(), None));
     }
     let schema = Schema::parse(wrapped.schema.get())?;
-    let fields =
-        if row.is_empty() { schema.row_fields() } else { schema.field(row).map_or_else(Vec::new, Schema::row_fields) };
+    let row_of_envelope = schema.field("after").map(Schema::row_fields).filter(|fields| !fields.is_empty());
+    let fields = row_of_envelope.filter(|_| part == Part::Value).unwrap_or_else(|| schema.row_fields());
     let payload = wrapped.payload.get();
     // Where the payload lies in the text: both are slices of one piece of memory.
     let start = payload.as_ptr() as usize - text.as_ptr() as usize;

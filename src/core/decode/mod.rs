@@ -1,7 +1,7 @@
 //! From bytes to change events.
 //!
-//! The forms that are understood: the Debezium envelope as JSON with and without schemas, the record form
-//! (`{source_table, op, key, before, after, source_position}`), null values, and Debezium's control topics. A form is told
+//! The forms that are understood: the Debezium envelope as JSON with and without schemas, the forms of [`forms`], null values,
+//! and Debezium's control topics. A form is told
 //! from the record's own bytes. Nothing is copied: rows are cells that point into the record.
 //!
 //! # Why the schema is compared as bytes
@@ -12,12 +12,17 @@
 
 mod cell;
 mod envelope;
+mod forms;
+mod numbers;
 mod position;
 mod row;
 mod schema;
 
-pub use cell::{Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::TopicDecoder;
+pub use forms::Form;
+#[cfg(test)]
+pub(in crate::core) use numbers::binlog_file;
 
 #[cfg(test)]
 mod tests;

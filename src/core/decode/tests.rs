@@ -111,7 +111,7 @@ fn what_is_no_change_event_is_refused_without_its_content() {
 fn fit(json: &str, wire: WireType, column: ColumnType, rules: PlainRules) -> Result<Value, Misfit> {
     let owner = Bytes::from(json.to_owned());
     let cell: &RawValue = serde_json::from_slice(&owner).expect("json");
-    fit_cell(cell, &wire, &column, rules, &owner)
+    fit_cell(cell, &wire, &column, &CellRules { plain: rules, ..CellRules::default() }, &owner)
 }
 
 fn typed(json: &str, wire: WireType, column: ColumnType) -> Result<Value, Misfit> {
@@ -207,6 +207,8 @@ fn what_a_column_alone_cannot_tell_has_to_be_said() {
         Ok(Value::Decimal("1234.00".into()))
     );
     assert_eq!(untyped("12.5", &numeric, says(None, None)), Ok(Value::Decimal("12.50".into())));
+    assert_eq!(untyped("\"-12\"", &int(32), says(None, None)), Ok(Value::Int(-12)));
+    assert!(untyped("\"1.5\"", &int(32), says(None, None)).is_err());
     assert!(matches!(untyped("1", &stamp, says(None, None)), Err(Misfit::Undecided(_))));
     assert_eq!(untyped("1", &stamp, says(None, Some(PlainTime::Adaptive))), Ok(Value::Timestamp(1)));
     assert_eq!(untyped("1", &stamp, says(None, Some(PlainTime::Millis))), Ok(Value::Timestamp(1000)));
@@ -254,9 +256,12 @@ fn every_captured_record_is_understood() {
             behind_head += u32::from(same_behind_its_head(&mut heads, decoder, &record.topic, key, value));
             match decoder.decode(&record.topic, key, value) {
                 Ok(Decoded::Change(event)) => {
-                    assert_ne!(event.position, SourcePosition::None, "{}", file.display());
+                    // A bare LSN, which is all that these have, is not the order of commits.
+                    let ordered = !file.to_string_lossy().contains("postgresql/flat");
+                    assert_eq!(!event.position.is_none(), ordered, "{}", file.display());
                     changes += 1;
                 }
+                Ok(Decoded::Changes(_)) => panic!("several changes in {}", file.display()),
                 Ok(Decoded::Null) => {}
                 Ok(Decoded::Control(Control::Message)) => panic!("a message in {}", file.display()),
                 Ok(Decoded::Control(_)) => {

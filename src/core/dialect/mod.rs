@@ -5,6 +5,7 @@
 
 pub mod ddl;
 pub mod mysql;
+pub mod partial;
 pub mod postgres;
 pub mod sqlite;
 

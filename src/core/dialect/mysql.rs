@@ -280,20 +280,21 @@ impl<'a> TableText<'a> {
         pairs.join(" AND ")
     }
 
-    /// Placeholders of a key to compare with. Text is compared with a DECIMAL column as a double, and with a temporal
-    /// one by rules that differ between the servers; a cast makes both exact.
     fn key_placeholders(&self) -> Vec<String> {
-        let kinds = self.table.key.iter().map(|index| &self.table.shape.columns[*index].kind);
-        kinds
-            .map(|kind| match kind {
-                ColumnType::Decimal { limit: Some((digits, scale)) } => format!("CAST(? AS DECIMAL({digits},{scale}))"),
-                ColumnType::Decimal { limit: None } => "CAST(? AS DECIMAL(65,30))".to_owned(),
-                ColumnType::Date => "CAST(? AS DATE)".to_owned(),
-                ColumnType::Time { .. } => "CAST(? AS TIME(6))".to_owned(),
-                ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. } => "CAST(? AS DATETIME(6))".to_owned(),
-                _ => "?".to_owned(),
-            })
-            .collect()
+        self.table.key.iter().map(|index| key_placeholder(&self.table.shape.columns[*index].kind)).collect()
+    }
+}
+
+/// The placeholder of a key column to compare with. Text is compared with a DECIMAL column as a double, and with a temporal one
+/// by rules that differ between the servers; a cast makes both exact.
+pub(super) fn key_placeholder(kind: &ColumnType) -> String {
+    match kind {
+        ColumnType::Decimal { limit: Some((digits, scale)) } => format!("CAST(? AS DECIMAL({digits},{scale}))"),
+        ColumnType::Decimal { limit: None } => "CAST(? AS DECIMAL(65,30))".to_owned(),
+        ColumnType::Date => "CAST(? AS DATE)".to_owned(),
+        ColumnType::Time { .. } => "CAST(? AS TIME(6))".to_owned(),
+        ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. } => "CAST(? AS DATETIME(6))".to_owned(),
+        _ => "?".to_owned(),
     }
 }
 

@@ -18,6 +18,7 @@
 mod side;
 
 use crate::core::dialect::Dialect;
+use crate::core::guard::{Guard, stands};
 use crate::core::parking::Parking;
 use crate::core::table::{Contract, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::token::PREFIX_BYTES;
@@ -53,6 +54,11 @@ fn older(a: &str, below: &str, b: &str) -> String {
     format!("({a} {below} {b} and substring({a} for {PREFIX_BYTES}) = substring({b} for {PREFIX_BYTES}))")
 }
 
+/// A condition, where its guard stands.
+fn guarded(guard: Guard, condition: String) -> String {
+    if stands(guard) { condition } else { "true".to_owned() }
+}
+
 /// The tokens have different formats or scopes.
 fn incomparable(a: &str, b: &str) -> String {
     format!("substring({a} for {PREFIX_BYTES}) <> substring({b} for {PREFIX_BYTES})")
@@ -60,7 +66,7 @@ fn incomparable(a: &str, b: &str) -> String {
 
 /// The event's token is beyond the truncate token in parameter 1, if there is one.
 fn beyond_truncate() -> String {
-    format!("({TRUNCATE} is null or {})", older(TRUNCATE, "<", "s.token"))
+    format!("({TRUNCATE} is null or {})", guarded(Guard::Truncate, older(TRUNCATE, "<", "s.token")))
 }
 
 impl<'a> TableSql<'a> {
@@ -122,10 +128,10 @@ impl<'a> TableSql<'a> {
             values.join(", "),
             beyond_truncate(),
             self.is_staged("m"),
-            older(&format!("m.{token}"), "<", "s.token"),
+            guarded(Guard::Tombstone, older(&format!("m.{token}"), "<", "s.token")),
             self.key_list(),
             assigned.join(", "),
-            self.loses("t", &format!("excluded.{token}")),
+            guarded(Guard::Row, self.loses("t", &format!("excluded.{token}"))),
         )
     }
 
@@ -197,7 +203,7 @@ impl<'a> TableSql<'a> {
                 "{} and s.op = {OP_DELETE} and {} and (t.{token} is null or {})",
                 self.is_staged("t"),
                 beyond_truncate(),
-                older(&format!("t.{token}"), below, "s.token"),
+                guarded(Guard::Row, older(&format!("t.{token}"), below, "s.token")),
             )
         };
         if self.table.delete == DeleteMode::Soft {
@@ -231,8 +237,8 @@ impl<'a> TableSql<'a> {
              returning m.xmax = 0 as is_new)\nselect count(*), count(*) filter (where is_new) from dead",
             beyond_truncate(),
             self.is_staged("t"),
-            older(&format!("t.{token}"), "<", "s.token"),
-            older(&format!("m.{token}"), "<", &format!("excluded.{token}")),
+            guarded(Guard::Row, older(&format!("t.{token}"), "<", "s.token")),
+            guarded(Guard::Tombstone, older(&format!("m.{token}"), "<", &format!("excluded.{token}"))),
             key_list = self.key_list(),
         )
     }

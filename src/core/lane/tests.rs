@@ -127,6 +127,41 @@ fn after_a_bad_record_was_found_batches_grow_again() {
     assert!(transactions < 40, "{transactions}");
 }
 
+/// A record whose unique value is still another row's is tried again together with what came meanwhile; it is put aside only if that
+/// does not help for a while, and says why.
+#[test]
+fn a_clash_waits_for_what_frees_the_value() {
+    let failure = Failure::new(Class::Record, "23505", "unique key \"t_v_key\"");
+    for released in [true, false] {
+        let mut lane = lane(10);
+        lane.assign(1, claim(1, 0, 1));
+        lane.take(1, vec![record(0, 5), record(0, 6)], NOW);
+        let (mut waits, mut quarantined) = (0, false);
+        for _ in 0..100 {
+            let Ok(segment) = lane.cut(NOW + Duration::from_secs(1)) else { break };
+            let has = |partition, offset| segment.records.iter().any(|r| r.at == at(partition) && r.offset == offset);
+            let marked = lane.verdict(&segment.records[0]).map(|why| why.reason);
+            if marked == Some("unique_violation") {
+                quarantined = true;
+                lane.committed(segment.records.len(), &[advance(0, 5, 6)]);
+            } else if has(0, 5) && !has(1, 0) {
+                match lane.failed(segment.records, &[], &failure, NOW) {
+                    Next::Retry { .. } => waits += 1,
+                    next => assert_eq!(next, Next::Again),
+                }
+                if waits == 2 && released {
+                    lane.take(1, vec![record(1, 0)], NOW);
+                    waits += 1;
+                }
+            } else {
+                lane.committed(segment.records.len(), &[]);
+            }
+        }
+        assert!(lane.is_empty());
+        assert_eq!((quarantined, waits), if released { (false, 3) } else { (true, UNIQUE_TRIES) });
+    }
+}
+
 /// A topic that was made anew: offsets that fit do not make its queued records the right ones.
 #[test]
 fn a_new_incarnation_is_read_anew() {

@@ -153,6 +153,7 @@ impl Runner {
         let shared = Arc::clone(&self.shared);
         let names: Vec<TopicPartition> = partitions.iter().map(|(at, _, _)| at.clone()).collect();
         let ranges: HashMap<TopicPartition, LogRange> = shared.source.ranges(&names).await?.into_iter().collect();
+        self.expect_all().await?;
         let requests: Vec<ClaimRequest> = partitions
             .iter()
             .map(|(at, _, incarnation)| ClaimRequest { at: at.clone(), incarnation: Arc::clone(incarnation) })
@@ -185,6 +186,19 @@ impl Runner {
             }
         }
         Ok(starts)
+    }
+
+    /// Tells an aligned lane which partitions there are: what others hold is not proven by what it sees.
+    async fn expect_all(&mut self) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.shared);
+        let Some(align) = self.lane.aligner() else { return Ok(()) };
+        let topics = shared.source.topics().await?;
+        let all = topics.iter().flat_map(|info| {
+            (0..info.partitions).map(|partition| TopicPartition { topic: Arc::clone(&info.topic), partition })
+        });
+        align.expect(all);
+        topics.iter().for_each(|info| align.reads(&info.topic, shared.config.decoder(&info.topic)));
+        Ok(())
     }
 
     pub(super) async fn stored_fence(&mut self, at: &TopicPartition) -> Result<i64, Failure> {

@@ -16,15 +16,16 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::config::checked::Config;
+use crate::core::align::Aligner;
 use crate::core::failure::{Class, Failure};
-use crate::core::lane::{Lane, Limits, Next};
+use crate::core::lane::{Lane, Limits, Next, Segment};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
 use crate::sink::{Session, Sink};
 use crate::source::{Generation, LogEvent, Source, SourceCommand, StartAt};
 use crate::telemetry::metrics;
 
-use super::planner::Planner;
+use super::planner::{Planned, Planner};
 use super::progress::Progress;
 
 /// How often an idle lane looks whether someone else raised a fence (`offsets set`, a takeover).
@@ -103,9 +104,15 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
     let (control, control_queue) = mpsc::unbounded_channel();
     let batch = shared.config.batch;
     let limits = Limits { rows: batch.rows, bytes: batch.bytes, age: batch.age };
+    let lane = Lane::new(limits, number as u64);
+    // A replay goes over what is there already: its batches may end anywhere.
+    let aligned = batch.align_wait.filter(|_| shared.first_offsets.is_none());
     let runner = Runner {
         number,
-        lane: Lane::new(limits, number as u64),
+        lane: match aligned {
+            Some(wait) => lane.aligned(wait),
+            None => lane,
+        },
         shared,
         planner,
         started: Instant::now(),
@@ -156,6 +163,14 @@ struct Runner {
     told: (&'static str, Instant),
 }
 
+/// What a lane waited for.
+enum Woken {
+    Control(Option<LaneControl>),
+    Applied(Outcome),
+    Input(Option<LogEvent>),
+    Time,
+}
+
 /// The states of a lane, as the gauge names them.
 const STATES: [&str; 4] = ["idle", "applying", "waiting", "disconnected"];
 
@@ -164,22 +179,42 @@ impl Runner {
         loop {
             let pause = self.advance().await;
             self.tell_state();
+            self.steer();
             let room = self.lane.has_room();
-            tokio::select! {
+            let listening = Instant::now();
+            let woken = tokio::select! {
                 biased;
-                message = control.recv() => match message {
-                    Some(LaneControl::Stop) | None => break,
-                    Some(message) => self.control(message).await,
-                },
-                outcome = in_flight(&mut self.work) => self.applied(outcome),
-                message = input.recv(), if room => match message {
-                    Some(message) => self.take(message),
-                    None => break,
-                },
-                () = sleep(pause) => {}
+                message = control.recv() => Woken::Control(message),
+                outcome = in_flight(&mut self.work) => Woken::Applied(outcome),
+                message = input.recv(), if room => Woken::Input(message),
+                () = sleep(pause) => Woken::Time,
+            };
+            if let Some(align) = self.lane.aligner().filter(|_| room) {
+                align.listened(listening.elapsed());
+            }
+            match woken {
+                Woken::Control(Some(LaneControl::Stop) | None) | Woken::Input(None) => break,
+                Woken::Control(Some(message)) => self.control(message).await,
+                Woken::Applied(outcome) => self.applied(outcome),
+                Woken::Input(Some(message)) => self.take(message),
+                Woken::Time => {}
             }
         }
         self.settle().await;
+    }
+
+    /// Reads on only in partitions that hold others up, where there are some; and warns of what cannot be aligned.
+    fn steer(&mut self) {
+        let (stop, again) = self.lane.steer();
+        for at in stop {
+            let _ = self.shared.commands.send(SourceCommand::Halt { at });
+        }
+        for (at, offset) in again {
+            self.restart(&at, offset);
+        }
+        if let Some(source) = self.lane.aligner().and_then(Aligner::unmarked) {
+            tracing::warn!(source, "its events name no transaction: batches may end inside of its transactions");
+        }
     }
 
     fn tell_state(&mut self) {
@@ -244,20 +279,21 @@ impl Runner {
     }
 
     /// Plans a segment and starts applying it.
-    async fn start(&mut self, mut segment: crate::core::lane::Segment) {
+    async fn start(&mut self, mut segment: Segment) {
         let Work::Idle(mut session) = std::mem::replace(&mut self.work, Work::Disconnected) else {
             let now = self.now();
             self.lane.give_back(segment.records, now);
             return;
         };
-        let planned = self.planner.plan(&self.lane, &segment, &mut session).await;
-        let planned = match planned {
+        let planned = self.plan(&mut segment, &mut session).await;
+        let mut planned = match planned {
             Ok(planned) => planned,
             Err(failure) => {
                 self.keep(session, &failure);
                 return self.failed(segment.records, &Plan::default(), failure);
             }
         };
+        planned.plan.consistency = self.lane.consistency(&planned.plan.advances);
         let now = self.now();
         self.lane.give_back(segment.records.split_off(planned.used), now);
         for (at, offset, why) in planned.halts {
@@ -276,6 +312,20 @@ impl Runner {
             (session, plan, outcome)
         });
         self.work = Work::Applying(task, segment.records);
+    }
+
+    /// Plans a segment. A plan that takes less of it ends between source transactions, where that matters.
+    async fn plan(&mut self, segment: &mut Segment, session: &mut Session) -> Result<Planned, Failure> {
+        let planned = self.planner.plan(&self.lane, segment, session).await?;
+        let whole = self.lane.whole_transactions(&segment.records, planned.used);
+        if whole == 0 || whole == planned.used {
+            return Ok(planned);
+        }
+        self.planner.forget(&planned.plan);
+        let now = self.now();
+        self.lane.give_back(segment.records.split_off(whole), now);
+        segment.reach.clear();
+        self.planner.plan(&self.lane, segment, session).await
     }
 
     /// Keeps a connection after a failure, if it still is one.
@@ -380,6 +430,7 @@ impl Runner {
                 if let Some(owned) = self.lane.partition(&at) {
                     self.halted.insert(at.clone(), (Arc::clone(&owned.incarnation), owned.fence));
                 }
+                self.lane.unreadable(&at);
                 self.shared.progress.halted(&at, why);
             }
             LaneControl::Stop => {}

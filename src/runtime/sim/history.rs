@@ -7,6 +7,8 @@ use bytes::Bytes;
 
 use crate::core::record::{Headers, Payload, Record, TopicPartition};
 
+use super::store::Values;
+
 /// A value that the destination refuses (a CHECK constraint).
 pub const BAD: i64 = 666;
 pub const TABLES: [&str; 2] = ["a", "b"];
@@ -37,22 +39,29 @@ impl Random {
 }
 
 /// A log, and what comes of it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct History {
+    /// Neither were keys spread over the partitions anew, nor did the source's positions start again.
+    pub calm: bool,
     pub log: BTreeMap<TopicPartition, Vec<Record>>,
     /// Ends of the partitions, behind trailing gaps.
     pub ends: BTreeMap<TopicPartition, i64>,
     /// What the tables hold in the end.
-    pub truth: BTreeMap<(String, i64), i64>,
+    pub truth: BTreeMap<(String, i64), Values>,
     /// Records that nobody can read.
     pub garbage: BTreeSet<(TopicPartition, i64)>,
     /// Records that the destination refuses.
     pub bad: BTreeSet<(TopicPartition, i64)>,
+    /// Whose change a record is.
+    pub keys: BTreeMap<(TopicPartition, i64), (String, i64)>,
+    /// Keys of which some event did not carry all columns.
+    pub partial: BTreeSet<(String, i64)>,
 }
 
 #[derive(Clone)]
 struct Entry {
     at: TopicPartition,
+    of: (&'static str, i64),
     key: Option<Bytes>,
     value: Option<Bytes>,
     bad: bool,
@@ -68,14 +77,19 @@ enum Kind {
 
 struct Writer<'r> {
     random: &'r mut Random,
+    /// For what is in `w`: the rest of a history does not depend on it.
+    side: Random,
     kind: Kind,
     feed: Vec<Entry>,
     /// Where transactions begin in the feed: a connector starts again at one of them.
     starts: Vec<usize>,
-    model: BTreeMap<(&'static str, i64), i64>,
+    model: BTreeMap<(&'static str, i64), Values>,
     /// The last good change of each key, in the source's order.
-    last: BTreeMap<(&'static str, i64), Option<i64>>,
+    last: BTreeMap<(&'static str, i64), Option<Values>>,
+    partial: BTreeSet<(&'static str, i64)>,
     lsn: u64,
+    /// The source's clock: it stands still inside a statement, and makes a great step between two.
+    clock_ms: u64,
     /// Where the last snapshot was taken.
     snapshot: u64,
     commit: Option<u64>,
@@ -84,6 +98,8 @@ struct Writer<'r> {
     gtids: [u64; PRIMARIES.len()],
     /// How often keys were spread over the partitions anew.
     moved: i64,
+    /// It failed over, or its connector was made anew.
+    restarted: bool,
 }
 
 pub fn history(seed: u64) -> History {
@@ -95,17 +111,21 @@ pub fn history(seed: u64) -> History {
     };
     let mut writer = Writer {
         random: &mut random,
+        side: Random(!seed),
         kind,
         feed: Vec::new(),
         starts: Vec::new(),
         model: BTreeMap::new(),
         last: BTreeMap::new(),
+        partial: BTreeSet::new(),
         lsn: 100,
+        clock_ms: 0,
         snapshot: 0,
         commit: None,
         primary: 0,
         gtids: [0; PRIMARIES.len()],
         moved: 0,
+        restarted: false,
     };
     writer.snapshot();
     // In a short history hardly anything is changed again, so that a wrong change is not mended by a later one.
@@ -120,14 +140,18 @@ pub fn history(seed: u64) -> History {
             writer.redeliver();
         }
         if writer.random.chance(6) {
+            writer.restarted = true;
             writer.fail_over();
         }
         if writer.random.chance(4) {
+            writer.restarted = true;
             writer.recreate();
         }
     }
-    let (feed, last) = (writer.feed, writer.last);
-    lay_out(&mut random, feed, last)
+    let (feed, last, partial) = (writer.feed, writer.last, writer.partial);
+    let calm = writer.moved == 0 && !writer.restarted;
+    let partial = partial.into_iter().map(|(table, id)| (table.to_owned(), id)).collect();
+    History { calm, partial, ..lay_out(&mut random, feed, last) }
 }
 
 impl Writer<'_> {
@@ -135,9 +159,9 @@ impl Writer<'_> {
     fn snapshot(&mut self) {
         for table in TABLES {
             for id in 0..self.random.below(KEYS) {
-                let v = self.random.below(100);
-                self.model.insert((table, id), v);
-                self.last.insert((table, id), Some(v));
+                let values = [self.random.below(100), self.side.below(100)];
+                self.model.insert((table, id), values);
+                self.last.insert((table, id), Some(values));
             }
         }
         self.read_all();
@@ -147,9 +171,9 @@ impl Writer<'_> {
         let open: Vec<u64> = (0..self.random.below(4)).map(|_| self.advance()).collect();
         self.snapshot = self.advance();
         self.commit = None;
-        for ((table, id), v) in self.model.clone() {
+        for ((table, id), values) in self.model.clone() {
             let source = self.source(table, self.lsn, "true");
-            self.row(table, id, "r", v, &source);
+            self.row(table, id, "r", values, false, &source);
         }
         self.starts.push(self.feed.len());
         self.gtids[self.primary] += 1;
@@ -162,6 +186,7 @@ impl Writer<'_> {
     }
 
     fn advance(&mut self) -> u64 {
+        self.clock_ms += 30_000;
         self.lsn += 1 + self.random.below(9) as u64;
         self.lsn
     }
@@ -208,11 +233,11 @@ impl Writer<'_> {
             return;
         }
         self.starts.clear();
-        for (key, v) in self.model.clone() {
+        for (key, [v, _]) in self.model.clone() {
             if v == BAD || self.random.chance(30) {
-                let v = self.random.below(100);
-                self.model.insert(key, v);
-                self.last.insert(key, Some(v));
+                let values = [self.random.below(100), self.side.below(100)];
+                self.model.insert(key, values);
+                self.last.insert(key, Some(values));
             }
         }
         self.read_all();
@@ -251,12 +276,11 @@ impl Writer<'_> {
 
     /// `update t set id = id + 1 order by id desc`: every key but the last one is deleted and made again at one position.
     fn shift(&mut self, table: &'static str, source: &str) {
-        let rows: Vec<(i64, i64)> =
-            self.model.iter().filter(|((of, _), _)| *of == table).map(|((_, id), v)| (*id, *v)).collect();
-        if rows.iter().any(|(id, _)| *id >= KEYS - 1) || self.kind == Kind::Postgres {
+        let rows: Vec<i64> = self.model.keys().filter(|(of, _)| *of == table).map(|(_, id)| *id).collect();
+        if rows.iter().any(|id| *id >= KEYS - 1) || self.kind == Kind::Postgres {
             return;
         }
-        for (row, (id, _)) in rows.into_iter().rev().enumerate() {
+        for (row, id) in rows.into_iter().rev().enumerate() {
             // MySQL may say 0 for all of them (compressed transactions).
             let row = if self.kind == Kind::MariaDb { row } else { 0 };
             let source = source.replace("\"row\":0", &format!("\"row\":{row}"));
@@ -283,37 +307,46 @@ impl Writer<'_> {
     /// An incremental snapshot reads a row that nobody changed.
     fn read_again(&mut self) {
         let (table, id) = self.key();
-        let Some(v) = self.model.get(&(table, id)).copied() else { return };
-        if v != BAD && self.kind == Kind::Postgres {
+        let Some(values) = self.model.get(&(table, id)).copied() else { return };
+        if values[0] != BAD && self.kind == Kind::Postgres {
             let source = self.source(table, self.lsn, "incremental");
-            self.row(table, id, "r", v, &source);
+            self.row(table, id, "r", values, false, &source);
         }
     }
 
+    /// An update may leave `w` as it is, which PostgreSQL's connector then may not see; nor may it in a create of a moved key.
     fn write(&mut self, table: &'static str, id: i64, op: &str, source: &str) {
         let v = if self.random.chance(4) { BAD } else { self.random.below(100) };
-        self.model.insert((table, id), v);
+        let unseen = self.kind == Kind::Postgres && self.side.chance(if op == "u" { 40 } else { 2 });
+        let old = self.model.get(&(table, id)).filter(|_| unseen).map(|values| values[1]);
+        let values = [v, old.unwrap_or_else(|| self.side.below(100))];
+        self.model.insert((table, id), values);
         if v != BAD {
-            self.last.insert((table, id), Some(v));
+            self.last.insert((table, id), Some(values));
         }
-        self.row(table, id, op, v, source);
+        self.row(table, id, op, values, unseen, source);
     }
 
-    fn row(&mut self, table: &'static str, id: i64, op: &str, v: i64, source: &str) {
-        let value = format!(r#"{{"op":"{op}","before":null,"after":{{"id":{id},"v":{v}}},"source":{source}}}"#);
+    fn row(&mut self, table: &'static str, id: i64, op: &str, [v, w]: Values, unseen: bool, source: &str) {
+        let w = if unseen { "\"__debezium_unavailable_value\"".to_owned() } else { w.to_string() };
+        if unseen {
+            self.partial.insert((table, id));
+        }
+        let value = format!(r#"{{"op":"{op}","before":null,"after":{{"id":{id},"v":{v},"w":{w}}},"source":{source}}}"#);
         self.push(table, id, Some(value), v == BAD, false);
     }
 
     fn delete(&mut self, table: &'static str, id: i64, source: &str) {
         self.model.remove(&(table, id));
         self.last.insert((table, id), None);
-        let value = format!(r#"{{"op":"d","before":{{"id":{id},"v":null}},"after":null,"source":{source}}}"#);
+        let value = format!(r#"{{"op":"d","before":{{"id":{id},"v":null,"w":null}},"after":null,"source":{source}}}"#);
         self.push(table, id, Some(value), false, false);
         self.push(table, id, None, false, false);
     }
 
-    fn push(&mut self, table: &str, id: i64, value: Option<String>, bad: bool, garbage: bool) {
+    fn push(&mut self, table: &'static str, id: i64, value: Option<String>, bad: bool, garbage: bool) {
         self.feed.push(Entry {
+            of: (table, id),
             at: TopicPartition::new(format!("s.p.{table}"), ((id + self.moved) % PARTITIONS) as i32),
             key: Some(format!("{{\"id\":{id}}}").into()),
             value: value.map(Bytes::from),
@@ -323,6 +356,7 @@ impl Writer<'_> {
     }
 
     fn source(&self, table: &str, lsn: u64, snapshot: &str) -> String {
+        let clock = self.clock_ms;
         match self.kind {
             Kind::Postgres => {
                 let commit = match self.commit {
@@ -330,7 +364,7 @@ impl Writer<'_> {
                     None => "null".to_owned(),
                 };
                 format!(
-                    r#"{{"connector":"postgresql","name":"s","ts_ms":1,"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
+                    r#"{{"connector":"postgresql","name":"s","ts_ms":{clock},"schema":"p","table":"{table}","snapshot":"{snapshot}","sequence":"[{commit},\"{lsn}\"]"}}"#
                 )
             }
             Kind::MariaDb | Kind::MySql => {
@@ -341,7 +375,7 @@ impl Writer<'_> {
                 };
                 let gtid = if snapshot == "false" { gtid } else { "null".to_owned() };
                 format!(
-                    r#"{{"connector":"{connector}","name":"s","ts_ms":1,"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
+                    r#"{{"connector":"{connector}","name":"s","ts_ms":{clock},"db":"p","table":"{table}","snapshot":"{snapshot}","gtid":{gtid},"file":"bin.000003","pos":{lsn},"row":0}}"#
                 )
             }
         }
@@ -356,7 +390,7 @@ impl Writer<'_> {
     }
 }
 
-fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, i64), Option<i64>>) -> History {
+fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, i64), Option<Values>>) -> History {
     let mut history = History::default();
     for table in TABLES {
         for partition in 0..PARTITIONS as i32 {
@@ -371,6 +405,7 @@ fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, 
         *end += i64::from(random.chance(10)) * (1 + random.below(3));
         let (at, offset) = (entry.at, *end);
         *end += 1;
+        history.keys.insert((at.clone(), offset), (entry.of.0.to_owned(), entry.of.1));
         if entry.garbage {
             history.garbage.insert((at.clone(), offset));
         }
@@ -391,7 +426,7 @@ fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, 
     for end in history.ends.values_mut() {
         *end += random.below(3);
     }
-    let live = last.into_iter().filter_map(|((table, id), v)| Some(((table.to_owned(), id), v?)));
+    let live = last.into_iter().filter_map(|((table, id), values)| Some(((table.to_owned(), id), values?)));
     history.truth = live.collect();
     history
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::core::failure::Failure;
+use crate::core::token::Token;
 use crate::core::value::Value;
 
 /// The cells of a row, from the left.
@@ -63,6 +64,15 @@ impl Cells {
                 .as_bytes()
                 .map(|bytes| Some(Bytes::copy_from_slice(bytes)))
                 .ok_or_else(|| damaged("bytes were expected")),
+        }
+    }
+}
+
+impl Cells {
+    pub(super) fn token_or_null(&mut self) -> Result<Option<Token>, Failure> {
+        match self.bytes_or_null()? {
+            None => Ok(None),
+            Some(bytes) => Token::from_bytes(&bytes).map(Some).ok_or_else(|| damaged("a token has the wrong length")),
         }
     }
 }

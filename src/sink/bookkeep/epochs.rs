@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::core::epoch::{EpochQuestion, EpochRow, FIRST_EPOCH, OPERATOR, Settled, settle};
+use crate::core::epoch::{EpochQuestion, EpochRow, FIRST_EPOCH, OPERATOR, Settled, next_ordinal, settle};
 use crate::core::event::Rejection;
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
 use crate::sink::Statements;
@@ -47,7 +47,13 @@ pub async fn epoch<S: Statements>(
 ) -> Result<Result<EpochRow, Rejection>, Failure> {
     session.begin().await?;
     let work = ask(session, question).await;
-    end(session, work).await
+    end(session, work).await.map_err(|mut failure| {
+        // Asking again finds the row or makes it: nothing has to be settled first.
+        if failure.class == Class::Unknown {
+            failure.class = Class::Transient;
+        }
+        failure
+    })
 }
 
 async fn ask<S: Statements>(session: &mut S, question: &EpochQuestion) -> Result<Result<EpochRow, Rejection>, Failure> {
@@ -74,6 +80,7 @@ async fn add<S: Statements>(session: &mut S, row: &EpochRow, by: &str) -> Result
         Value::from(&*row.marker),
         row.first_offset.into(),
         number(row.first_number),
+        row.first_time_ms.into(),
         number(row.bound),
         number(row.previous_top),
         Value::from(by),
@@ -86,8 +93,9 @@ fn read(cells: &mut Cells) -> Result<EpochEntry, Failure> {
     let (topic, incarnation, partition) = (cells.text()?, cells.text()?, cells.partition()?);
     let ordinal = u32::try_from(cells.int()?).map_err(|_| damaged("an epoch's ordinal is out of range"))?;
     let (marker, first_offset) = (cells.text()?, cells.int()?);
+    let (first_number, first_time_ms) = (cells.int_or_null()?.map(i64::cast_unsigned), cells.int_or_null()?);
     let mut number = || Ok::<_, Failure>(cells.int_or_null()?.map(i64::cast_unsigned));
-    let (first_number, bound, previous_top) = (number()?, number()?, number()?);
+    let (bound, previous_top) = (number()?, number()?);
     let row = EpochRow {
         at: TopicPartition::new(topic, partition),
         incarnation: incarnation.into(),
@@ -95,6 +103,7 @@ fn read(cells: &mut Cells) -> Result<EpochEntry, Failure> {
         marker,
         first_offset,
         first_number,
+        first_time_ms,
         bound,
         previous_top,
     };
@@ -194,7 +203,7 @@ async fn open<S: Statements>(
     }
     session.execute(sql::META_LOCK.of(dialect), &[]).await?;
     let rows = of_topic(session, topic).await?;
-    let ordinal = rows.iter().map(|row| row.ordinal).max().unwrap_or(FIRST_EPOCH).max(FIRST_EPOCH) + 1;
+    let ordinal = next_ordinal(rows.iter().map(|row| row.ordinal).max().unwrap_or(FIRST_EPOCH));
     let mut opened = Vec::new();
     for (number, position) in positions(session, pipeline_key, topic).await?.into_iter().filter(|(at, _)| wanted(at)) {
         let at = TopicPartition::new(topic, number);
@@ -211,6 +220,7 @@ async fn open<S: Statements>(
             marker: OPERATOR.to_owned(),
             first_offset: position.next,
             first_number: None,
+            first_time_ms: None,
             bound: None,
             previous_top: position.top,
         };

@@ -22,7 +22,9 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    [vec![&*sql::STORE_001], vec![&*sql::EPOCHS_002, &*sql::COLLECTION_002]]
+    let order =
+        vec![&*sql::EPOCHS_002, &*sql::TOPICS_002, &*sql::COLLECTION_002, &*sql::TRANSACTIONS_002, &*sql::PARTIAL_002];
+    [vec![&*sql::STORE_001], order]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others

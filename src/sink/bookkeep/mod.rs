@@ -15,17 +15,20 @@ mod admin;
 mod cells;
 mod claim;
 mod collect;
+mod consistency;
 mod epochs;
 mod ledger;
 mod migrate;
 mod orphans;
+mod partial;
 mod quarantine;
 mod replay;
 mod sql;
 mod sweep;
 mod tables;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+mod topics;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
@@ -33,10 +36,12 @@ pub use collect::{
     Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,
     floors, generations, now_ms, reset_floors, running_replays, writers_of,
 };
+pub use consistency::{ConsistencyState, consistency};
 pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};
 pub use ledger::{ledger, scope_id};
 pub use migrate::{STORE_FORMAT, StoreInfo, check_version, migrate};
 pub use orphans::delete_orphans;
+pub use partial::{Key as PartialKey, any_open, bases, key_digest, lock_rows};
 pub use quarantine::{
     QuarantineEntry, QuarantineFilter, QuarantineRecord, QuarantineState, quarantine_drop, quarantine_get,
     quarantine_list,
@@ -47,9 +52,10 @@ pub use replay::{
 };
 pub use sweep::{Sweep, SweepState, beaten_keys, count_beaten, sweep_settle, sweep_wait, sweeps};
 pub use tables::{
-    Limits, LiveRow, TableCounters, TableState, ensure_table_state, has_row, limits, live_row, lock_table,
-    stored_tokens, table_counters, table_states,
+    Limits, LiveRow, TableCounters, TableState, admit_scope, ensure_table_state, has_row, limits, live_row, lock_table,
+    stored_tokens, table_counters, table_scope, table_states, truncate_missing,
 };
+pub use topics::{TopicSource, add_topic, topic_sources};
 
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::{Advance, Plan, TableOutcome};
@@ -118,6 +124,9 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
     }
     for record in &plan.quarantine {
         quarantine::add(session, &plan.pipeline, record).await?;
+    }
+    for news in &plan.consistency {
+        consistency::note(session, &plan.pipeline, news).await?;
     }
     for id in &plan.settled {
         quarantine::settle(session, *id, QuarantineState::Retried).await?;

@@ -9,7 +9,7 @@ use crate::core::value::Value;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged};
-use super::{admin, end, sql};
+use super::{admin, end, partial, sql};
 
 /// What became of a quarantined record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,13 +114,16 @@ pub(super) async fn add<S: Statements>(
         bytes(&record.key),
         bytes(&record.value),
         Value::Bytes(record.headers.as_bytes().clone()),
-        record.table.clone().into(),
-        record.token.map_or(Value::Null, |token| Value::bytes(token.as_bytes())),
+        record.mark.as_ref().map(|mark| mark.table.clone()).into(),
+        record.mark.as_ref().map_or(Value::Null, |mark| Value::bytes(mark.token.as_bytes())),
         record.reason.into(),
         record.detail.clone().into(),
     ];
     session.execute(sql::QUARANTINE_ADD.of(session.dialect()), &params).await?;
-    Ok(())
+    match &record.mark {
+        Some(mark) => partial::mark(session, pipeline, record, mark).await,
+        None => Ok(()),
+    }
 }
 
 /// Sets the state of an entry; `false` if there is none with this number.

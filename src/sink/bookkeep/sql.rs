@@ -116,6 +116,9 @@ statements! {
     STORE_001 = "001_store" each;
     COLLECTION_002 = "002_collection" each;
     EPOCHS_002 = "002_epochs" each;
+    TOPICS_002 = "002_topics" each;
+    TRANSACTIONS_002 = "002_transactions" each;
+    PARTIAL_002 = "002_partial" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -142,6 +145,8 @@ statements! {
     EPOCH_LIST = "epoch_list" shared;
     EPOCH_FORGET = "epoch_forget" shared;
     LEDGER_ADD = "ledger_add" but_mysql;
+    TOPIC_ADD = "topic_add" but_mysql;
+    TOPIC_GET = "topic_get" shared;
     LEDGER_COUNT = "ledger_count" shared;
     LEDGER_OF_TOPIC = "ledger_of_topic" shared;
     SCOPE_GET = "scope_get" shared;
@@ -172,6 +177,11 @@ statements! {
     SWEEP_SETTLE = "sweep_settle" shared;
     COUNTER_PIPELINES = "counter_pipelines" shared;
     REPLAY_RUNNING = "replay_running" shared;
+    TABLE_SCOPE_ADD = "table_scope_add" but_mysql;
+    TABLE_SCOPE_GET = "table_scope_get" shared;
+    CONSISTENCY_SET = "consistency_set" shared;
+    CONSISTENCY_ADD = "consistency_add" shared;
+    CONSISTENCY_LIST = "consistency_list" shared;
     COUNTER_BUMP = "counter_bump" shared;
     COUNTER_ADD = "counter_add" but_mysql;
     COUNTER_LIST = "counter_list" shared;
@@ -179,6 +189,10 @@ statements! {
     QUARANTINE_LIST = "quarantine_list" shared;
     QUARANTINE_GET = "quarantine_get" shared;
     QUARANTINE_SETTLE = "quarantine_settle" shared;
+    MARK_ADD = "mark_add" but_mysql;
+    MARK_ANY = "mark_any" shared;
+    MARK_OF_KEY = "mark_of_key" shared;
+    OPEN_ANY = "open_any" shared;
     REPLAY_LAST = "replay_last" shared;
     REPLAY_ADD = "replay_add" shared;
     REPLAY_SET = "replay_set" shared;

@@ -11,7 +11,7 @@ use crate::core::value::Value;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged, stored};
-use super::sql;
+use super::{end, sql};
 
 /// What the store says about a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,50 @@ pub async fn ensure_table_state<S: Statements>(
         }
     }
     Ok(TableState { truncate_token, created_ms: cells.int()? })
+}
+
+/// Keeps the token of a TRUNCATE for a table that is not there (yet), in a transaction of its own.
+pub async fn truncate_missing<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    delete: DeleteMode,
+    storage: TokenStorage,
+    token: Token,
+) -> Result<(), Failure> {
+    session.begin().await?;
+    let work = match ensure_table_state(session, table, Contract::FinalState, delete, storage).await {
+        Ok(_) => lock_table(session, table, Some(token)).await.map(drop),
+        Err(failure) => Err(failure),
+    };
+    end(session, work).await
+}
+
+/// Admits events of a scope of tokens to a table: the first scope that comes is the table's own from then on. Of another one
+/// the description of the table's scope is returned: its tokens cannot be compared with those that the rows carry.
+pub async fn admit_scope<S: Statements>(
+    session: &mut S,
+    table: &TableName,
+    scope: u16,
+) -> Result<Option<String>, Failure> {
+    let name = Value::from(table.to_string());
+    if let Some((own, description)) = table_scope(session, &table.to_string()).await? {
+        return Ok((own != i64::from(scope)).then_some(description));
+    }
+    let params = [name, Value::from(i64::from(scope))];
+    session.execute(sql::TABLE_SCOPE_ADD.of(session.dialect()), &params).await?;
+    // Another process may have been first.
+    let own = table_scope(session, &table.to_string()).await?;
+    let (own, description) = own.ok_or_else(|| damaged("a table's scope vanished"))?;
+    Ok((own != i64::from(scope)).then_some(description))
+}
+
+/// The scope of the tokens that the rows of a table carry, with its description; `None` before the first row.
+pub async fn table_scope<S: Statements>(session: &mut S, table: &str) -> Result<Option<(i64, String)>, Failure> {
+    let name = [Value::from(table)];
+    let rows = session.query(sql::TABLE_SCOPE_GET.of(session.dialect()), &name).await?;
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
+    let mut cells = Cells::new(row);
+    Ok(Some((cells.int()?, cells.text()?)))
 }
 
 /// The contract of every known table by its full name, in words.
@@ -245,7 +289,7 @@ pub async fn stored_tokens<S: Statements>(
             let mut cells = Cells::new(row);
             let place = usize::try_from(cells.int()?).ok().map(|at| number * KEYS_PER_LOOKUP + at);
             let slot = place.and_then(|at| tokens.get_mut(at)).ok_or_else(|| damaged("a key came back unasked"))?;
-            *slot = greater(table, token_cell(&mut cells)?, token_cell(&mut cells)?)?;
+            *slot = greater(table, cells.token_or_null()?, cells.token_or_null()?)?;
         }
     }
     Ok(tokens)
@@ -289,7 +333,7 @@ pub async fn live_row<S: Statements>(
     let mut cells = Cells::new(row);
     cells.int()?;
     if table.token_storage == TokenStorage::Column {
-        return Ok(Some(LiveRow { token: token_cell(&mut cells)? }));
+        return Ok(Some(LiveRow { token: cells.token_or_null()? }));
     }
     // Also of a dead key: then the row was made by hand, or the delete is a mark in the side table.
     let (side, dead) = (dialect.bookkeeping(&table.side_name()), dialect.ident(DELETED_COLUMN));
@@ -302,7 +346,7 @@ pub async fn live_row<S: Statements>(
         return Ok(None);
     }
     let mut cells = Cells::new(row.into_iter().skip(1).collect());
-    Ok(Some(LiveRow { token: token_cell(&mut cells)?.filter(|_| !is_dead) }))
+    Ok(Some(LiveRow { token: cells.token_or_null()?.filter(|_| !is_dead) }))
 }
 
 /// Whether a key has a row, be it marked as deleted.

@@ -1,6 +1,7 @@
 //! Bookkeeping against real databases: SQLite, and PostgreSQL and MariaDB in the module `on_services`.
 
 mod cases;
+mod news;
 
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use crate::config::secret::Secret;
 use crate::core::dialect::Dialect;
 use crate::sink::{Session, Sink, Statements};
 
-/// A database of its own for one test.
-struct Database {
-    config: SinkConfig,
+/// A database of its own for one test, here and in other modules.
+pub(crate) struct Database {
+    pub(crate) config: SinkConfig,
     /// How to get rid of it: the server's URL and the statement.
     drop: Option<(SinkConfig, String)>,
     _folder: TempDir,
@@ -36,14 +37,14 @@ fn service(variable: &str) -> String {
 
 impl Database {
     /// A file.
-    async fn sqlite(_test: &str) -> Vec<Self> {
+    pub(crate) async fn sqlite(_test: &str) -> Vec<Self> {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("store.db");
         vec![Self { config: config(format!("sqlite:{}", path.display())), drop: None, _folder: folder }]
     }
 
     /// A database on each of the servers that the environment names (`tests/run` does).
-    async fn servers(test: &str) -> Vec<Self> {
+    pub(crate) async fn servers(test: &str) -> Vec<Self> {
         let mut databases = Vec::new();
         for variable in ["LASTWORD_TEST_POSTGRES", "LASTWORD_TEST_MARIADB"] {
             let server = service(variable);
@@ -65,18 +66,18 @@ impl Database {
         databases
     }
 
-    fn sink(&self) -> Sink {
+    pub(crate) fn sink(&self) -> Sink {
         Sink::new(&self.config).expect("sink")
     }
 
-    async fn store(&self) -> (Sink, Session) {
+    pub(crate) async fn store(&self) -> (Sink, Session) {
         let sink = self.sink();
         let mut session = sink.session("test").await.expect("session");
         migrate(&mut session).await.expect("migrate");
         (sink, session)
     }
 
-    async fn done(self) {
+    pub(crate) async fn done(self) {
         let Some((admin, statement)) = self.drop else { return };
         let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
         // The test's own sessions may take a moment to end; a database that is left over harms nobody.
@@ -121,6 +122,8 @@ everywhere! {
     a_claim_ends_the_session_that_keeps_its_row
     the_same_partitions_are_claimed_by_many_at_once
     stored_tokens_are_those_of_rows_and_tombstones
+    news_of_sources_add_up
+    a_table_belongs_to_one_scope
     a_store_of_format_1_keeps_its_facts
     partitions_that_ask_at_once_get_one_epoch
     an_operators_epoch_raises_the_fences

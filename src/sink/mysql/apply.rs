@@ -17,13 +17,14 @@ use std::collections::HashSet;
 
 use crate::core::collect::floors_moved;
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::parking::{self, Parking};
 use crate::core::plan::{Applied, Plan, TableOutcome};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::{PREFIX_BYTES, Token};
 use crate::core::value::Value;
 use crate::core::verdict::{Stored, StoredRow};
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::changes::{Work, cut};
 use super::classify::{classify_for, is_duplicate_key};
@@ -84,6 +85,9 @@ impl MysqlSession {
             let at = |failure: Failure| failure.context(format_args!("table {}", work.plan.table.name()));
             work.orphans = orphans.map_err(at)?;
             self.write(work, plan.repair).await?;
+            if work.table().contract == Contract::FinalState {
+                self.complete(work, plan.repair).await?;
+            }
         }
         for work in works.iter_mut().filter(|work| needs_recheck(work)) {
             self.recheck(work).await?;
@@ -91,6 +95,14 @@ impl MysqlSession {
         let outcomes: Vec<TableOutcome> = works.iter().map(Work::outcome).collect();
         bookkeep::finish(self, plan, &outcomes).await?;
         Ok(outcomes)
+    }
+
+    /// Partial rows, and full rows that lost to one.
+    async fn complete(&mut self, work: &mut Work<'_>, repair: bool) -> Result<(), Failure> {
+        let at = |failure: Failure| failure.context(format_args!("table {}", work.table().name()));
+        let completed = partial::apply(self, work.plan, work.truncate, repair, work.lost()).await.map_err(at)?;
+        work.complete(completed);
+        Ok(())
     }
 
     /// Takes the table's lock and the truncate token that holds under it. A truncate of a table with side tokens is
@@ -343,6 +355,9 @@ impl MysqlSession {
 
     /// Under the table's lock: what two writers did to one key without seeing each other, and the truncate.
     pub(super) async fn recheck(&mut self, work: &mut Work<'_>) -> Result<(), Failure> {
+        if !stands(Guard::Recheck) {
+            return Ok(());
+        }
         let decided = work.truncate;
         self.lock(work).await?;
         let unseen = |work: &Work<'_>, upserts: bool| -> Vec<usize> {
@@ -355,7 +370,7 @@ impl MysqlSession {
         if let Some(token) = work.truncate.filter(|token| decided.is_none_or(|decided| decided < *token)) {
             let winners = work.entries.iter().enumerate().filter(|(_, entry)| entry.wins() && entry.is_upsert());
             let beaten =
-                winners.filter(|(_, entry)| entry.token() <= &token).map(|(index, _)| index).collect::<Vec<_>>();
+                winners.filter(|(_, entry)| entry.row_token() <= &token).map(|(index, _)| index).collect::<Vec<_>>();
             for index in &beaten {
                 work.comparable(work.entries[*index].token(), &token)?;
             }
@@ -376,8 +391,8 @@ impl MysqlSession {
         for index in rows {
             let entry = &work.entries[index];
             if let Some(tombstone) = &entry.stored.tombstone {
-                work.comparable(entry.token(), tombstone)?;
-                if entry.token() <= tombstone { beaten.push(index) } else { outlived.push(index) }
+                work.comparable(entry.row_token(), tombstone)?;
+                if entry.row_token() <= tombstone { beaten.push(index) } else { outlived.push(index) }
             }
         }
         work.recheck_deleted += (beaten.len() + outlived.len()) as u64;

@@ -13,6 +13,7 @@ use crate::core::table::{Column, Contract, DeleteMode, Table, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
+use crate::sink::partial::{self, Completed};
 
 use super::values::{Params, key_bytes, wire_bytes};
 
@@ -32,9 +33,16 @@ pub(super) struct Entry<'p> {
     pub(super) change: Change<'p>,
     pub(super) stored: Stored,
     pub(super) verdict: Verdict,
+    /// Token that a partial row of the same plan gave the row.
+    raised: Option<Token>,
 }
 
 impl Entry<'_> {
+    /// Token of the row that was written.
+    pub(super) fn row_token(&self) -> &Token {
+        self.raised.as_ref().unwrap_or_else(|| self.token())
+    }
+
     pub(super) fn token(&self) -> &Token {
         match self.change {
             Change::Upsert(_, upsert) => &upsert.token,
@@ -64,6 +72,7 @@ pub(super) struct Work<'p> {
     pub(super) floor_version: Option<i64>,
     pub(super) tombstones_delta: i64,
     pub(super) recheck_deleted: u64,
+    completed: Completed,
     /// How the keys whose delete event is gone ended.
     pub(super) orphans: TableOutcome,
     /// Rows let go of their unique values before any is written over.
@@ -87,6 +96,7 @@ impl<'p> Work<'p> {
             floor_version: None,
             tombstones_delta: 0,
             recheck_deleted: 0,
+            completed: Completed::default(),
             orphans: TableOutcome::default(),
             parks: false,
             positions: Vec::new(),
@@ -109,7 +119,7 @@ impl<'p> Work<'p> {
     }
 
     fn push(&mut self, change: Change<'p>) -> Result<(), Failure> {
-        let entry = Entry { change, stored: Stored::default(), verdict: Verdict::Wins };
+        let entry = Entry { change, stored: Stored::default(), verdict: Verdict::Wins, raised: None };
         let kinds = self.key_columns().map(|column| &column.kind);
         let key = key_bytes(self.key_of(&entry).into_iter().zip(kinds));
         if self.by_key.insert(key, self.entries.len()).is_some() {
@@ -244,6 +254,32 @@ impl<'p> Work<'p> {
         }
     }
 
+    /// Upserts that lost to their row.
+    pub(super) fn lost(&self) -> partial::Places {
+        let mut places = vec![0; self.plan.upserts.len()];
+        let mut lost = partial::Places::new();
+        for entry in &self.entries {
+            if let Change::Upsert(group, _) = entry.change {
+                if entry.verdict == Verdict::ByRow {
+                    lost.push((group, places[group]));
+                }
+                places[group] += 1;
+            }
+        }
+        lost
+    }
+
+    /// Takes in what the partial rows came to.
+    pub(super) fn complete(&mut self, completed: Completed) {
+        for partial in completed.raised.iter().map(|at| &self.plan.partials[*at]) {
+            let key = key_bytes(partial.key.iter().zip(self.key_columns().map(|column| &column.kind)));
+            if let Some(entry) = self.by_key.get(&key) {
+                self.entries[*entry].raised = Some(partial.token);
+            }
+        }
+        self.completed = completed;
+    }
+
     /// Raises the truncate token that decisions rest on.
     pub(super) fn raise_truncate(&mut self, token: Option<Token>) -> Result<(), Failure> {
         if let (Some(old), Some(new)) = (&self.truncate, &token) {
@@ -275,6 +311,7 @@ impl<'p> Work<'p> {
         };
         outcome += &self.orphans;
         self.entries.iter().for_each(|entry| outcome.count(entry.verdict));
+        self.completed.count(&mut outcome);
         outcome
     }
 }

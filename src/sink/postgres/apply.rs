@@ -6,12 +6,13 @@ use futures_util::future::join_all;
 use crate::core::collect::{below_floor_failure, floors_moved};
 use crate::core::dialect::postgres::TableSql;
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::parking;
 use crate::core::plan::{Applied, Plan, TableOutcome, TablePlan};
 use crate::core::table::{Contract, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::session::{Done, PostgresSession, encode_params, run};
 
@@ -21,6 +22,7 @@ pub(super) struct Part<'a> {
     sql: TableSql<'a>,
     /// The truncate token that the changes are compared with.
     truncate: Option<Token>,
+    repair: bool,
     /// The version of the floors that they were compared with.
     floor_version: i64,
     /// Rows let go of their unique values before any is written over.
@@ -32,7 +34,7 @@ impl<'a> Part<'a> {
     fn new(plan: &'a TablePlan, repair: bool, parks: bool) -> Self {
         let outcome = TableOutcome { superseded_in_batch: plan.collapsed, ..TableOutcome::default() };
         let sql = TableSql::new(&plan.table, repair);
-        Self { plan, sql, truncate: None, floor_version: 0, parks, outcome }
+        Self { plan, sql, truncate: None, repair, floor_version: 0, parks, outcome }
     }
 
     fn is_empty(&self) -> bool {
@@ -168,10 +170,23 @@ impl PostgresSession {
             self.check_floor(part).await?;
         }
         match (part.is_empty(), part.is_side()) {
-            (true, _) => Ok(()),
-            (false, false) => self.change_by_column(part).await,
-            (false, true) => self.change_by_side(part).await,
+            (true, _) => {}
+            (false, false) => self.change_by_column(part).await?,
+            (false, true) => self.change_by_side(part).await?,
         }
+        self.complete(part).await
+    }
+
+    /// Partial rows, and full rows that lost to one. Which upserts lost is not known here, only that some did; a row that lost is
+    /// locked all the same.
+    async fn complete(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
+        let lost = match part.outcome.superseded_by_row {
+            0 => Vec::new(),
+            _ => partial::all_upserts(part.plan),
+        };
+        let completed = partial::apply(self, part.plan, part.truncate, part.repair, lost).await?;
+        completed.count(&mut part.outcome);
+        Ok(())
     }
 
     /// Refuses rows that would be new but are not above the table's floor. What is read here stays true until the table's lock
@@ -315,7 +330,7 @@ impl PostgresSession {
     /// Under the table's lock, with fresh statements, which see what other writers committed meanwhile: rows that a
     /// tombstone or the truncate token beats go, tombstones that a row beats go.
     async fn recheck(&mut self, part: &mut Part<'_>) -> Result<(), Failure> {
-        if part.is_log() || part.is_empty() || part.plan.table.single_writer {
+        if part.is_log() || part.is_empty() || part.plan.table.single_writer || !stands(Guard::Recheck) {
             return Ok(());
         }
         let limits = bookkeep::lock_table(self, part.plan.table.name(), None).await?;
@@ -338,7 +353,8 @@ impl PostgresSession {
         }
         let mut rows = vec![Step::plain(part.sql.recheck())];
         let mut tombstones = vec![Step::plain(part.sql.exhume())];
-        if truncate.is_some() {
+        // The statements' own guard against TRUNCATE is backed by this one: they fall together.
+        if truncate.is_some() && stands(Guard::Truncate) {
             rows.push(step(part.sql.recheck_truncate()));
             tombstones.push(step(part.sql.recheck_truncate_tombstones()));
         }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
+use futures_util::future::join_all;
 use futures_util::{TryStreamExt, pin_mut};
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
@@ -22,6 +23,8 @@ use super::classify;
 
 /// Prepared statements that a session keeps. Beyond it all are forgotten: they come back within a batch.
 const STATEMENTS_MAX: usize = 1024;
+/// Statements that are sent before the first answer is waited for.
+const PIPELINED: usize = 256;
 
 /// A session with a connection of its own.
 pub struct PostgresSession {
@@ -118,6 +121,19 @@ impl Statements for PostgresSession {
         let statement = self.prepared(sql).await?;
         let params = encode_params(&statement, params)?;
         self.client.execute_raw(&statement, params.iter()).await.map_err(|error| self.failed(&error))
+    }
+
+    /// Sent in one go, without waiting for each answer.
+    async fn execute_each(&mut self, sql: &str, rows: &[Vec<Value>]) -> Result<u64, Failure> {
+        let statement = self.prepared(sql).await?;
+        let mut affected = 0;
+        for part in rows.chunks(PIPELINED) {
+            let params = part.iter().map(|row| encode_params(&statement, row)).collect::<Result<Vec<_>, _>>()?;
+            let all = join_all(params.iter().map(|params| run(&self.client, &statement, params))).await;
+            let done: Result<Vec<Done>, tokio_postgres::Error> = all.into_iter().collect();
+            affected += done.map_err(|error| self.failed(&error))?.iter().map(|done| done.affected).sum::<u64>();
+        }
+        Ok(affected)
     }
 
     async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Failure> {

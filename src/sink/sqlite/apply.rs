@@ -26,7 +26,7 @@ use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
-use crate::sink::{Statements, bookkeep};
+use crate::sink::{Statements, bookkeep, partial};
 
 use super::SqliteSession;
 use super::values::bind;
@@ -88,6 +88,9 @@ impl SqliteSession {
             }
             self.write_rows(&work).await?;
             self.write_side(&mut work).await?;
+            let lost = work.entries.iter().filter(|entry| entry.verdict == Verdict::ByRow);
+            let lost = lost.filter_map(|entry| entry.row.map(|(group, _)| (group, entry.place))).collect();
+            partial::apply(self, plan, limits.truncate, repair, lost).await?.count(&mut work.outcome);
         }
         Ok(work.outcome)
     }
@@ -285,6 +288,8 @@ struct Entry<'a> {
     token: Token,
     /// Group and values of an upsert.
     row: Option<(usize, &'a [Value])>,
+    /// Its place in its group.
+    place: usize,
     key: Vec<&'a Value>,
     found: Found,
     verdict: Verdict,
@@ -307,10 +312,11 @@ impl<'a> Work<'a> {
         for (number, group) in plan.upserts.iter().enumerate() {
             let places: Vec<usize> =
                 table.key.iter().filter_map(|at| group.columns.iter().position(|column| column == at)).collect();
-            entries.extend(group.rows.iter().map(|row| Entry {
+            entries.extend(group.rows.iter().enumerate().map(|(place, row)| Entry {
                 token: row.token,
                 row: Some((number, row.values.as_slice())),
-                key: places.iter().map(|place| &row.values[*place]).collect(),
+                place,
+                key: places.iter().map(|at| &row.values[*at]).collect(),
                 found: Found::default(),
                 verdict: Verdict::Wins,
             }));
@@ -320,6 +326,7 @@ impl<'a> Work<'a> {
             entries.extend(plan.deletes.iter().map(|delete| Entry {
                 token: delete.token,
                 row: None,
+                place: 0,
                 key: delete.key.iter().collect(),
                 found: Found::default(),
                 verdict: Verdict::Wins,

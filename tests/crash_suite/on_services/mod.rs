@@ -3,8 +3,11 @@
 mod collection;
 mod gaps;
 mod group;
+mod nulls;
 mod offsets;
 mod replay;
 mod restarts;
 mod signals;
+mod transactions;
 mod unknown;
+mod writers;

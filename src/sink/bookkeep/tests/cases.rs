@@ -10,10 +10,11 @@ use bytes::Bytes;
 
 use super::super::*;
 use super::Database;
+pub(super) use super::news::{a_table_belongs_to_one_scope, news_of_sources_add_up};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Family};
 use crate::core::ledger::Top;
-use crate::core::plan::{Counts, LedgerEntry, QuarantinedRecord};
+use crate::core::plan::{Counts, LedgerEntry, Mark, QuarantinedRecord};
 use crate::core::record::{Headers, TopicPartition};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::TokenWriter;
@@ -211,8 +212,7 @@ fn bad_record(offset: i64) -> QuarantinedRecord {
         key: None,
         value: Some(Bytes::from_static(b"\xff\0not text")),
         headers: Headers::pack([("h", Some(b"1".as_slice())), ("n", None)]),
-        table: Some("public.t".into()),
-        token: Some(TokenWriter::new(1, 1).number(9).finish()),
+        mark: Some(Mark { table: "public.t".into(), key: vec![1], token: TokenWriter::new(1, 1).number(9).finish() }),
         reason: "undecodable",
         detail: "byte 0 is not JSON".into(),
     }
@@ -230,7 +230,7 @@ pub(super) async fn quarantined_records_come_back_as_they_were(database: &Databa
     let put = bad_record(5);
     assert_eq!((kept.key, kept.value, kept.headers), (put.key, put.value, put.headers));
     assert_eq!((kept.entry.at.clone(), kept.entry.timestamp_ms), (put.at, Some(-5)));
-    assert_eq!(kept.entry.token.as_deref(), put.token.as_ref().map(|token| token.as_bytes()));
+    assert_eq!(kept.entry.token.as_deref(), put.mark.as_ref().map(|mark| mark.token.as_bytes()));
     assert_eq!(kept.entry.state, QuarantineState::New);
 
     let settled = Plan { settled: vec![all[1].id], ..Plan::default() };

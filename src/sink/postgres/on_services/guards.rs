@@ -83,6 +83,7 @@ async fn groups_leave_other_columns_alone() {
                 .collect(),
             orphans: Vec::new(),
             truncate: None,
+            partials: Vec::new(),
             collapsed: 3,
             truncates: 0,
         }])
@@ -196,4 +197,33 @@ async fn tables_of_one_writer_and_tables_that_ignore_deletes() {
     assert_eq!(counts(apply(&mut s, &plan).await), (1, 1, 0, 0, 0), "TRUNCATE is a delete, too");
     other.rollback().await.expect("rolled back");
     assert_eq!(state(&mut s, &t).await, "1,A,20;2,b,11 / ");
+}
+
+/// A row whose delete event is gone goes if nothing newer was written meanwhile; its own newest event brings it back, older
+/// ones do not (invariants 2 and 3).
+#[tokio::test]
+async fn orphans_delete_exactly_the_row_that_was_seen() {
+    let mut s = session().await;
+    for (name, rule) in [("o_hard", HARD), ("o_soft", SOFT), ("o_side", SIDE)] {
+        let column = if rule.storage == TokenStorage::Column { ", _lastword_token bytea" } else { "" };
+        let mark =
+            if rule.delete == DeleteMode::Soft { ", _lastword_deleted boolean not null default false" } else { "" };
+        let t = make(&mut s, name, &format!("id bigint primary key, v text{column}{mark}"), rule).await;
+        apply(&mut s, &changes(&t, &[(1, 5, Some("a")), (2, 5, Some("b"))])).await;
+        for (key, there) in [(1, true), (3, false)] {
+            let row = bookkeep::live_row(&mut s, &t, &[Value::Int(key)]).await.expect("a look");
+            assert_eq!(row, there.then_some(bookkeep::LiveRow { token: Some(token(5)) }), "{name}");
+        }
+        let orphan = |key: i64, at| Orphan { token: token(at), below: token(at - 1), key: vec![Value::Int(key)] };
+        let orphans = vec![orphan(1, 5), orphan(2, 4), orphan(3, 5)];
+        let gone = plan(vec![TablePlan { orphans, ..TablePlan::new(Arc::clone(&t)) }]);
+        let outcome = apply(&mut s, &gone).await;
+        assert_eq!(counts(outcome), (1, 2, 0, 0, i64::from(rule.delete != DeleteMode::Soft)), "{name}");
+        assert_eq!(bookkeep::live_row(&mut s, &t, &[Value::Int(1)]).await.expect("a look"), None, "{name}");
+        let live = format!("select v from {name}{}", if mark.is_empty() { "" } else { " where not _lastword_deleted" });
+        assert_eq!(show(&mut s, &live).await, "b", "{name}");
+        assert_eq!(apply(&mut s, &changes(&t, &[(1, 4, Some("old"))])).await.applied, 0, "{name}");
+        assert_eq!(apply(&mut s, &changes(&t, &[(1, 5, Some("again"))])).await.applied, 1, "{name}");
+        assert_eq!(show(&mut s, &format!("{live} order by v")).await, "again;b", "{name}");
+    }
 }

@@ -355,3 +355,32 @@ async fn rows_are_found_by_the_index() {
         }
     }
 }
+
+/// A row whose delete event is gone goes if nothing newer was written meanwhile; its own newest event brings it back, older
+/// ones do not (invariants 2 and 3).
+#[tokio::test]
+async fn orphans_delete_exactly_the_row_that_was_seen() {
+    for (delete, storage) in
+        [(DeleteMode::Hard, COLUMN), (DeleteMode::Soft, COLUMN), (DeleteMode::Hard, SIDE), (DeleteMode::Soft, SIDE)]
+    {
+        let mut bench = Bench::new(delete, storage).await;
+        if storage == SIDE && delete == DeleteMode::Soft && !bench.table.shape.has_deleted {
+            continue;
+        }
+        bench.apply(&[up("a", 1, 5, "one"), up("a", 2, 5, "two")]).await;
+        let key = |id: i64| vec![Value::from("a"), Value::Int(id)];
+        let live = bookkeep::live_row(&mut bench.session, &bench.table, &key(1)).await.expect("a look");
+        assert_eq!(live, Some(bookkeep::LiveRow { token: Some(token(5)) }));
+        let orphan = |id, at| Orphan { token: token(at), below: token(at - 1), key: key(id) };
+        let mut plan = bench.plan(&[]);
+        plan.tables[0].orphans = vec![orphan(1, 5), orphan(2, 4), orphan(3, 5)];
+        let outcome = bench.session.apply(&plan).await.expect("applied").tables[0];
+        assert_eq!((outcome.applied, outcome.superseded_by_row), (1, 2), "{delete:?} {storage:?}");
+        assert_eq!(bench.tombstones().await, outcome.tombstones_delta, "{delete:?} {storage:?}");
+        let live = bookkeep::live_row(&mut bench.session, &bench.table, &key(1)).await.expect("a look");
+        assert_eq!(live, None, "{delete:?} {storage:?}");
+        assert_eq!(bench.apply(&[up("a", 1, 4, "old")]).await.applied, 0);
+        assert_eq!(bench.apply(&[up("a", 1, 5, "again")]).await.applied, 1);
+        assert_eq!(bench.rows().await, ["a1 again", "a2 two"], "{delete:?} {storage:?}");
+    }
+}

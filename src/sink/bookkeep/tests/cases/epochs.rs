@@ -9,6 +9,7 @@ fn question(partition: i32, offset: i64, marker: &str, number: u64) -> EpochQues
         at: at("t", partition),
         incarnation: "id".into(),
         offset,
+        time_ms: Some(offset),
         shown: Shown::Marker { marker: marker.into(), number },
         bound: None,
         previous_top: Some(u64::MAX),
@@ -70,16 +71,18 @@ pub(in crate::sink::bookkeep::tests) async fn partitions_that_ask_at_once_get_on
     };
     let (one, two, three, four) = tokio::join!(run(0), run(1), run(2), run(3));
     for ordinals in [one, two, three, four] {
-        assert_eq!(ordinals, [1, 2]);
+        assert_eq!(ordinals, [1000, 2000]);
     }
     let again = asked(&mut session, question(2, 8, "b", 1)).await;
-    assert_eq!((again.ordinal, again.previous_top), (2, Some(u64::MAX)));
+    assert_eq!((again.ordinal, again.first_time_ms, again.previous_top), (2000, Some(8), Some(u64::MAX)));
     assert_eq!(epoch_list(&mut session).await.expect("list").len(), 8);
     assert_eq!(epochs(&mut session, &[at("t", 1), at("u", 0)]).await.expect("epochs").len(), 2);
 
-    // A marker of its own, and then one that lies before it elsewhere.
-    asked(&mut session, question(4, 1, "c", 1)).await;
-    let why = epoch(&mut session, &question(4, 2, "b", 1)).await.expect("an answer").expect_err("a contradiction");
+    // A marker of its own, and then one that lies before it elsewhere, without a clock that could tell.
+    let untimed = |question| EpochQuestion { time_ms: None, ..question };
+    asked(&mut session, untimed(question(4, 1, "c", 1))).await;
+    let why =
+        epoch(&mut session, &untimed(question(4, 2, "b", 1))).await.expect("an answer").expect_err("a contradiction");
     assert_eq!((why.reason, why.stops_table), ("source_epoch", true));
 }
 
@@ -99,7 +102,7 @@ pub(in crate::sink::bookkeep::tests) async fn an_operators_epoch_raises_the_fenc
     let opened = epoch_open(&mut session, "shop", "t", None, "ann").await.expect("open");
     let seen: Vec<_> =
         opened.iter().map(|opened| (opened.partition, opened.before, opened.ordinal, opened.from)).collect();
-    assert_eq!(seen, [(0, 1, 3, 8), (1, 1, 3, 5)]);
+    assert_eq!(seen, [(0, 1000, 3000, 8), (1, 1, 3000, 5)]);
     let late = commit_plan(&mut session, &move_by(&Claim { next_offset: 8, ..claims[0].clone() }, 1)).await;
     assert_eq!(late.expect_err("fenced").class, Class::Fenced);
     let states = fences(&mut session, "shop", &partitions).await.expect("fences");
@@ -116,9 +119,9 @@ pub(in crate::sink::bookkeep::tests) async fn an_operators_epoch_raises_the_fenc
     assert!(acts.iter().all(|act| act.act == "epoch open" && act.who == "ann"), "{acts:?}");
     assert_eq!(acts.len(), 2);
     // What follows is bound to it; again, and only in one partition.
-    assert_eq!(asked(&mut session, question(0, 8, "b", 1)).await.ordinal, 3);
+    assert_eq!(asked(&mut session, question(0, 8, "b", 1)).await.ordinal, 3000);
     let again = epoch_open(&mut session, "shop", "t", Some(0), "ann").await.expect("open");
-    assert_eq!((again.len(), again[0].ordinal, again[0].from), (1, 4, 8));
+    assert_eq!((again.len(), again[0].ordinal, again[0].from), (1, 4000, 8));
 }
 
 pub(in crate::sink::bookkeep::tests) async fn the_top_of_a_stream_is_kept_with_its_checkpoint(database: &Database) {

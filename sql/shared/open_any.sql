@@ -1,0 +1,1 @@
+select 1 from lastword.open_column where table_name = ? limit 1

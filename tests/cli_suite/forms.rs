@@ -1,0 +1,168 @@
+//! Records of other products, from a file into tables that are there: decoded, ordered, applied once.
+
+use serde_json::Value;
+
+use crate::support::captures::Captured;
+use crate::support::database::{Database, assert_same};
+use crate::support::program::{Program, number, over_files};
+
+const TOPIC: &str = "src.shop.item";
+
+fn records(values: &[(Option<&str>, &str)]) -> Vec<Captured> {
+    let record = |(offset, (key, value)): (usize, &(Option<&str>, &str))| Captured {
+        topic: TOPIC.to_owned(),
+        partition: 0,
+        offset: offset as i64,
+        ts: 1_735_689_600_000,
+        headers: Vec::new(),
+        key: key.map(str::to_owned),
+        payload: Some((*value).to_owned()),
+    };
+    values.iter().enumerate().map(record).collect()
+}
+
+/// The table as it is after these records; and the same after they came twice, in small batches, and after a replay.
+fn rows(values: &[(Option<&str>, &str)], rule: &str) -> (Vec<Vec<Option<String>>>, Program, Database) {
+    let database = Database::sqlite();
+    database.execute(&format!("create table {} (id integer not null primary key, note text)", database.table("item")));
+    let twice: Vec<_> = values.iter().chain(values).copied().collect();
+    let extra = format!("[[table]]\ntopic = {TOPIC:?}\ninto = \"main.item\"\n{rule}");
+    let program = over_files(&database, &records(&twice), &extra);
+    let run: Value = program.catch_up(&["--set", "batch.rows=2"]);
+    assert_eq!(number(&run, "quarantined"), 0, "{run}");
+    assert!(run["halted"].as_array().is_some_and(Vec::is_empty), "{run}");
+    assert_eq!(number(&run, "records"), twice.len() as i64, "{run}");
+    let contents = database.contents();
+    program.run(&["replay", "--topic", TOPIC, "--from-beginning"]).ok();
+    assert_same("a replay", &contents, &database.contents());
+    let select = format!("select id, note from {} order by id", database.table("item"));
+    (database.texts(&select), program, database)
+}
+
+#[track_caller]
+fn assert_rows(values: &[(Option<&str>, &str)], rule: &str, layout: &str) {
+    let (rows, program, database) = rows(values, rule);
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(rows, [[text("1"), text("new")], [text("30"), text("moved")]]);
+    let token = format!("select hex(_lastword_token) from {} where id = 1", database.table("item"));
+    let token = database.texts(&token).remove(0).remove(0).expect("a token");
+    let decoded = program.run(&["token", "decode", &token, "--json"]).ok().json();
+    assert_eq!(decoded["layout"], layout, "{decoded}");
+}
+
+/// Each history: 1 made and changed; 2 made and deleted; 3 made and moved to 30.
+#[test]
+fn maxwell() {
+    let record = |kind: &str, at: u64, data: &str, old: &str| {
+        format!(
+            r#"{{"database":"shop","table":"item","type":"{kind}","ts":1735689600,"xid":{at},"commit":true,"position":"mysql-bin.{at}:4","primary_key_columns":["id"],"data":{data}{old}}}"#
+        )
+    };
+    let values = [
+        record("insert", 999_998, r#"{"id":1,"note":"old"}"#, ""),
+        record("insert", 999_998, r#"{"id":2,"note":"x"}"#, ""),
+        record("insert", 999_998, r#"{"id":3,"note":"moved"}"#, ""),
+        record("update", 999_999, r#"{"id":1,"note":"mid"}"#, r#","old":{"note":"old"}"#),
+        record("update", 1_000_000, r#"{"id":1,"note":"new"}"#, r#","old":{"note":"mid"}"#),
+        record("delete", 1_000_000, r#"{"id":2,"note":"x"}"#, ""),
+        record("update", 1_000_001, r#"{"id":30,"note":"moved"}"#, r#","old":{"id":3}"#),
+    ];
+    let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
+    assert_rows(&values, "", "binlog");
+}
+
+#[test]
+fn canal_with_several_rows_and_a_chain_of_moves() {
+    let record = |kind: &str, gtid: u64, data: &str, old: &str| {
+        format!(
+            r#"{{"id":1,"database":"shop","table":"item","pkNames":["id"],"isDdl":false,"type":"{kind}","es":1735689600000,"ts":1,"sql":"","data":[{data}],"old":{old},"gtid":"ab:{gtid}"}}"#
+        )
+    };
+    let values = [
+        record("INSERT", 8, r#"{"id":"1","note":"old"},{"id":"2","note":"x"},{"id":"28","note":"moved"}"#, "null"),
+        record("UPDATE", 9, r#"{"id":"1","note":"new"}"#, r#"[{"note":"old"}]"#),
+        // One statement moves 28 to 29 and 29 to 30.
+        record(
+            "UPDATE",
+            10,
+            r#"{"id":"29","note":"moved"},{"id":"30","note":"moved"}"#,
+            r#"[{"id":"28"},{"id":"29"}]"#,
+        ),
+        record("DELETE", 11, r#"{"id":"2","note":"x"}"#, "null"),
+    ];
+    let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
+    assert_rows(&values, "", "binlog");
+}
+
+#[test]
+fn ticdc_simple() {
+    let record = |kind: &str, commit: u64, rows: &str| {
+        format!(
+            r#"{{"version":1,"database":"shop","table":"item","type":"{kind}","commitTs":{commit},"buildTs":1,{rows}}}"#
+        )
+    };
+    let values = [
+        record("INSERT", 500, r#""data":{"id":1,"note":"old"}"#),
+        record("INSERT", 500, r#""data":{"id":2,"note":"x"}"#),
+        record("INSERT", 500, r#""data":{"id":3,"note":"moved"}"#),
+        record("UPDATE", 1000, r#""data":{"id":1,"note":"new"},"old":{"id":1,"note":"old"}"#),
+        record("DELETE", 1000, r#""old":{"id":2,"note":"x"}"#),
+        record("UPDATE", 1001, r#""data":{"id":30,"note":"moved"},"old":{"id":3,"note":"moved"}"#),
+        r#"{"version":1,"type":"WATERMARK","commitTs":1002,"buildTs":1}"#.to_owned(),
+    ];
+    let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
+    assert_rows(&values, "key = [\"id\"]\n", "tidb");
+}
+
+#[test]
+fn goldengate() {
+    let record = |op: &str, pos: u64, images: &str| {
+        format!(
+            r#"{{"table":"SHOP.ITEM","op_type":"{op}","op_ts":"2025-01-01 00:00:00.000123","pos":"{pos:020}","primary_keys":["id"],{images}}}"#
+        )
+    };
+    let values = [
+        record("I", 900, r#""after":{"id":1,"note":"old"}"#),
+        record("I", 910, r#""after":{"id":2,"note":"x"}"#),
+        record("I", 920, r#""after":{"id":3,"note":"moved"}"#),
+        record("U", 1000, r#""before":{"id":1,"note":"old"},"after":{"id":1,"note":"new"}"#),
+        record("D", 1001, r#""before":{"id":2,"note":"x"}"#),
+        record("U", 1002, r#""before":{"id":3,"note":"moved"},"after":{"id":30,"note":"moved"}"#),
+    ];
+    let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
+    assert_rows(&values, "", "goldengate");
+}
+
+#[test]
+fn cockroachdb_wrapped() {
+    let record = |after: &str, clock: &str| format!(r#"{{"after":{after},"updated":"{clock}"}}"#);
+    let values = [
+        record(r#"{"id":1,"note":"old"}"#, "999.0000000001"),
+        record(r#"{"id":2,"note":"x"}"#, "999.0000000001"),
+        record(r#"{"id":1,"note":"new"}"#, "1000.0000000000"),
+        record("null", "1000.0000000010"),
+        record(r#"{"id":30,"note":"moved"}"#, "1000.0000000009"),
+        r#"{"resolved":"1001.0000000000"}"#.to_owned(),
+    ];
+    let keys = [Some("[1]"), Some("[2]"), Some("[1]"), Some("[2]"), Some("[30]"), None];
+    let values: Vec<_> = keys.into_iter().zip(values.iter().map(String::as_str)).collect();
+    assert_rows(&values, "key = [\"id\"]\n", "cockroachdb");
+}
+
+#[test]
+fn dms_by_name_and_by_offsets() {
+    let record = |operation: &str, data: &str| {
+        format!(
+            r#"{{"data":{data},"metadata":{{"timestamp":"2025-01-01T00:00:00.000000Z","record-type":"data","operation":"{operation}","schema-name":"shop","table-name":"item"}}}}"#
+        )
+    };
+    let values = [
+        record("load", r#"{"id":1,"note":"old"}"#),
+        record("insert", r#"{"id":2,"note":"x"}"#),
+        record("insert", r#"{"id":30,"note":"moved"}"#),
+        record("update", r#"{"id":1,"note":"new"}"#),
+        record("delete", r#"{"id":2}"#),
+    ];
+    let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
+    assert_rows(&values, "key = [\"id\"]\nformat = \"dms\"\noffset_order = true\n", "kafka offset");
+}
