@@ -1,9 +1,11 @@
 //! From the records of a segment to a plan: decode, find the table, convert, build the token, collapse.
 
+mod aside;
 mod epochs;
+mod floor;
 mod log;
+mod truncate;
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -11,8 +13,8 @@ use bytes::Bytes;
 use moka::sync::Cache;
 
 use crate::config::checked::{Config, OnBadRecord};
-use crate::core::batch::{BatchBuilder, PendingPartial, Pushed, order_values};
-use crate::core::collect::{below, below_floor};
+use crate::core::batch::{BatchBuilder, Pushed, order_values};
+use crate::core::collect::below_floor;
 use crate::core::decode::TopicDecoder;
 use crate::core::epoch::EpochRow;
 use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
@@ -20,21 +22,21 @@ use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
-use crate::core::merge;
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, snapshot_token, token};
-use crate::core::plan::{KnownNulls, LedgerEntry, Mark, Plan, SnapshotEnd};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
+use crate::core::plan::{KnownNulls, LedgerEntry, Plan};
 use crate::core::record::{Payload, Record, TopicPartition};
-use crate::core::table::{DeleteMode, Table, TableName};
+use crate::core::table::TableName;
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
 
+use aside::incomplete;
 use log::LogTable;
 
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Missing, Refused, Resolved, Tables};
+use super::tables::{Met, Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -303,61 +305,6 @@ impl Planner {
         }
     }
 
-    /// Quarantines a record, or stops its partition, as configured.
-    async fn put_aside<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
-        why: Rejection,
-        lookup: &mut L,
-    ) -> Result<Step, Failure> {
-        if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop {
-            return Ok(Step::Halt(why));
-        }
-        let mark = self.mark(builder, record, incarnation, lookup).await?;
-        builder.quarantine(record, incarnation, mark, why);
-        Ok(Step::Next)
-    }
-
-    /// Table, key and token of a record that is put aside, as far as it can be read. What it shows of its partition is noted all
-    /// the same: the tokens of later records rest on it.
-    async fn mark<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        record: &Record,
-        incarnation: &Arc<str>,
-        lookup: &mut L,
-    ) -> Result<Option<Mark>, Failure> {
-        let Some(value) = record.value.as_ref().map(Payload::whole) else { return Ok(None) };
-        let topic = Arc::clone(&record.at.topic);
-        let decoder = decoder(&mut self.decoders, &self.config, &topic);
-        let Ok(Decoded::Change(event)) = decoder.decode(&topic, record.key.as_deref(), Some(&value)) else {
-            return Ok(None);
-        };
-        let mapping = match self.resolve(&topic, &event, lookup).await {
-            Ok(Resolved::Rows(mapping)) => mapping,
-            Ok(_) | Err(Refused::Table(_)) => return Ok(None),
-            Err(Refused::Database(failure)) => return Err(failure),
-        };
-        let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
-        if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
-            return Ok(None);
-        }
-        let empty = Bytes::new();
-        let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
-        let table = mapping.table.name().to_string();
-        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
-        if matches!(mapping.order, OrderPolicy::Columns(_)) {
-            return Ok(None);
-        }
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&mapping.order, scope, &event.position, ledger, &record.at, record.offset);
-        Ok(token.map(|token| Mark { table, key, token }))
-    }
-
     async fn decide<L: Lookup>(
         &mut self,
         builder: &mut BatchBuilder,
@@ -561,63 +508,6 @@ impl Planner {
         })
     }
 
-    /// Whether an upsert would make a row that is not there from an event that is not above the table's floor. The transaction
-    /// looks again; this finds all such records of a batch at once, and the search for a bad record only the few that
-    /// a collection in between makes.
-    async fn below_floor<L: Lookup>(
-        &mut self,
-        builder: &BatchBuilder,
-        mapping: &Mapping,
-        key: &[u8],
-        row: &[Value],
-        token: Token,
-        lookup: &mut L,
-    ) -> Result<bool, Failure> {
-        let table = &mapping.table;
-        let bounds = match self.bounds.entry(table.id) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(free) => free.insert(lookup.bounds(table).await?),
-        };
-        if !below(&bounds.floors, &token) {
-            return Ok(false);
-        }
-        let loses = |to: Option<Token>| to.is_some_and(|to| !to.comparable(&token) || token <= to);
-        match builder.held(table, key) {
-            // As if the batch ended before: behind an upsert there is a row, behind a delete there is none.
-            Some((held, is_delete)) => Ok(is_delete && !loses(Some(held))),
-            None if loses(bounds.truncate) => Ok(false),
-            None => {
-                let key = mapping.key_of(row);
-                let stored = lookup.stored_token(table, &key).await?;
-                Ok(!loses(stored) && !lookup.has_row(table, &key).await?)
-            }
-        }
-    }
-
-    /// Takes note of the last row of a snapshot.
-    fn note_snapshot(
-        &self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        mapping: &Mapping,
-        scope: u16,
-    ) {
-        let Reading { record, incarnation, .. } = *reading;
-        let ledger =
-            self.ledgers.get(&record.at).filter(|_| event.ends_snapshot && mapping.order == OrderPolicy::Source);
-        let token = ledger.and_then(|ledger| snapshot_token(scope, &event.position, ledger, record.offset));
-        if let Some((token, position)) = token {
-            builder.snapshot_ended(SnapshotEnd {
-                table: mapping.table.name().clone(),
-                topic: Arc::clone(&record.at.topic),
-                incarnation: Arc::clone(incarnation),
-                token,
-                position,
-            });
-        }
-    }
-
     async fn token_of<L: Lookup>(
         &self,
         record: &Record,
@@ -645,50 +535,6 @@ impl Planner {
         let ledger = self.ledgers.get(at).unwrap_or(&fallback);
         Ok(token(&mapping.order, scope, &event.position, ledger, at, offset)
             .ok_or_else(|| Rejection::new("missing_position", "the event carries no position of its source")))
-    }
-
-    /// A TRUNCATE; of a table that does not exist here it has nothing to do.
-    async fn truncate<L: Lookup>(
-        &mut self,
-        builder: &mut BatchBuilder,
-        reading: &Reading<'_>,
-        event: &RawEvent<'_>,
-        table: Result<&Arc<Table>, &Missing>,
-        lookup: &mut L,
-    ) -> Result<Result<Step, Rejection>, Failure> {
-        let Reading { record, incarnation, .. } = *reading;
-        let policy = OrderPolicy::Source;
-        let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
-        let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
-            return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
-        };
-        let name = table.as_ref().map_or_else(|missing| &missing.name, |table| table.name());
-        if let Err(why) = admit(name, scope, event, lookup).await? {
-            return Ok(Err(why));
-        }
-        if let Err(why) = self.watch(record, event, token) {
-            return Ok(Err(why));
-        }
-        let table = match table {
-            Ok(table) => table,
-            Err(missing) => {
-                if missing.delete == DeleteMode::Ignore {
-                    builder.filtered(record, Op::Truncate);
-                } else {
-                    lookup.truncate_missing(missing, token).await?;
-                    builder.control(record);
-                }
-                return Ok(Ok(Step::Next));
-            }
-        };
-        Ok(match builder.truncate(record, table, token) {
-            Pushed::Taken => Ok(Step::Next),
-            Pushed::CutBefore => Ok(Step::Cut),
-            Pushed::Rejected(why) => Err(why),
-        })
     }
 }
 
@@ -738,27 +584,6 @@ fn partial_order<'v>(
         key.or_else(|| row.cells.iter().find(|(known, _)| known == column).map(|(_, value)| value))
     };
     columns.iter().map(value).collect()
-}
-
-/// The partial rows of a draft that cannot be completed from what is stored, by their records.
-async fn incomplete<L: Lookup>(builder: &BatchBuilder, lookup: &mut L) -> Result<Refusals, Failure> {
-    let mut refused = Refusals::new();
-    for (table, truncate, pending) in builder.partials() {
-        let keys: Vec<_> = pending.iter().map(|pending| (pending.key_bytes.to_vec(), pending.key.to_vec())).collect();
-        let (stored, bases) = lookup.bases(table, &keys).await?;
-        // The batch's own TRUNCATE comes first; one that cannot be compared is refused where it is applied.
-        let truncate = stored.max(truncate);
-        for (PendingPartial { full, pieces, .. }, base) in pending.into_iter().zip(bases) {
-            let alone: Vec<_> = pieces.iter().map(|(_, _, piece)| piece).collect();
-            let verdicts = merge::refusals(base, truncate, full, &alone);
-            for ((at, offset, _), why) in pieces.iter().zip(verdicts) {
-                let Some(why) = why else { continue };
-                let why = Rejection::new(why.reason(), why.detail(&table.name().to_string()));
-                refused.insert((at.clone(), *offset), why);
-            }
-        }
-    }
-    Ok(refused)
 }
 
 #[cfg(test)]

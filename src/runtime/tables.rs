@@ -363,16 +363,16 @@ impl Tables {
     }
 
     /// Describes a table. MariaDB's catalogue does not show a table for a moment while another process alters it (seen when two
-    /// met one that had no token column yet), so a table that seems to be missing is looked for again.
+    /// met one that had no token column yet), or shows it without its keys, so such a table is looked for again.
     async fn find(&self, session: &mut Session, name: &TableName) -> Result<Option<TableShape>, Failure> {
         let looks = if self.config.sink.dialect == Dialect::Mysql && self.may_change { 5 } else { 1 };
         for look in 1..=looks {
-            if let Some(shape) = session.describe(name).await? {
-                return Ok(Some(shape));
+            let found = session.describe(name).await?;
+            let has_keys = |shape: &TableShape| !shape.primary_key.is_empty() || !shape.unique_keys.is_empty();
+            if look == looks || found.as_ref().is_some_and(has_keys) {
+                return Ok(found);
             }
-            if look < looks {
-                tokio::time::sleep(LOOK_AGAIN).await;
-            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(None)
     }

@@ -16,7 +16,7 @@ use crate::support::deliver;
 use crate::support::random::Random;
 
 /// Tried until one shows the difference. A race may need more than one.
-const SEEDS: std::ops::Range<u64> = 1..13;
+const SEEDS: std::ops::Range<u64> = 1..41;
 
 /// A run that cannot do without a guard.
 struct Run {
@@ -132,7 +132,7 @@ fn shown(run: &Run, dialect: Dialect) -> Result<String, String> {
             continue;
         }
         if let Some(lines) = differing(&with, &without) {
-            let lines = lines.lines().count() - 4;
+            let lines = lines.lines().filter(|line| line.starts_with("    ")).count();
             return Ok(format!(
                 "{:?} | {dialect:?} | {} | {decided} | seed {seed}: {lines} lines differ",
                 run.guard, run.name

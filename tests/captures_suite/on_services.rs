@@ -115,6 +115,10 @@ deliveries! {
     every_delivery_of_postgresql_with_schemas_into_mariadb: "postgresql", Schemas, Mysql;
     every_delivery_of_postgresql_plain_into_postgres: "postgresql", Plain, Postgres;
     every_delivery_of_postgresql_plain_into_mariadb: "postgresql", Plain, Mysql;
+    every_delivery_of_postgresql_flat_into_postgres: "postgresql", Flat, Postgres;
+    every_delivery_of_postgresql_flat_into_mariadb: "postgresql", Flat, Mysql;
+    every_delivery_of_mariadb_flat_into_postgres: "mariadb", Flat, Postgres;
+    every_delivery_of_mariadb_flat_into_mariadb: "mariadb", Flat, Mysql;
     every_delivery_of_mariadb_with_schemas_into_postgres: "mariadb", Schemas, Postgres;
     every_delivery_of_mariadb_with_schemas_into_mariadb: "mariadb", Schemas, Mysql;
     every_delivery_of_mariadb_plain_into_postgres: "mariadb", Plain, Postgres;

@@ -75,6 +75,8 @@ pub(super) struct Material {
     pub(super) records: Vec<Captured>,
     /// Contents of the source's tables.
     pub(super) expected: Vec<Expected>,
+    /// Changes are ordered by their offsets: for events that have no position of their own.
+    pub(super) by_offset: bool,
     /// The first row event with a schema of every table.
     first: Vec<Captured>,
     /// Kinds of the columns by schema and table of the source.
@@ -104,7 +106,7 @@ impl Material {
         if form != Form::Schemas {
             records = load(form);
         }
-        Arc::new(Self { connector, form, records, expected, first, kinds })
+        Arc::new(Self { connector, form, records, expected, by_offset: false, first, kinds })
     }
 }
 
@@ -187,8 +189,9 @@ impl Stage {
             Form::Schemas => "",
             Form::Plain | Form::Flat => "[plain]\ndecimal = \"base64\"\ntime = \"adaptive\"\n",
         };
+        let order = if self.material.by_offset { "[defaults]\noffset_order = true\n" } else { "" };
         let (sink, rules) = (self.database.config(), self.rules(topics));
-        format!("[pipeline]\nname = \"{pipeline}\"\n{source}{sink}[server]\nlisten = \"off\"\n{plain}{rules}")
+        format!("[pipeline]\nname = \"{pipeline}\"\n{source}{sink}[server]\nlisten = \"off\"\n{plain}{order}{rules}")
     }
 
     /// On MariaDB a source's database is a database of the shared server: there every table goes into the test's own.

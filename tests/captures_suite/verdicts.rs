@@ -34,7 +34,7 @@ pub(super) fn are_as_listed(dialect: Dialect) {
     let mut verdicts = BTreeMap::new();
     let mut kept = BTreeSet::new();
     for connector in ["postgresql", "mariadb"] {
-        for form in [Form::Schemas, Form::Plain] {
+        for form in [Form::Schemas, Form::Plain, Form::Flat] {
             for scenario in captures::scenarios(connector, form.folder()) {
                 let case = [connector, form.folder(), &scenario, &destination].map(str::to_owned);
                 let outcome = outcome(connector, form, &scenario, dialect);
