@@ -110,7 +110,8 @@ async fn reset(context: &Context, name: &str, note: Option<&str>) -> Result<Exit
     let survey = Survey::new(&mut session, &source).await?;
     let actor = note.map_or_else(who, |note| format!("{}: {note}", who()));
     for fed in selected(survey.fed_by(&config.pipeline, &tables), Some(name))? {
-        bookkeep::reset_floors(&mut session, &fed.table, &actor).await?;
+        let graves = bookkeep::Graves { table: fed.table.clone(), storage: fed.rule.token_storage };
+        bookkeep::reset_floors(&mut session, &graves, &actor).await?;
         context.output.result(&serde_json::json!({ "reset": fed.table.to_string() }), |_| {
             format!("{}: the floor is lowered; it can be filled from the beginning\n", fed.table)
         })?;

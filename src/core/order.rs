@@ -168,7 +168,7 @@ pub fn token(
 /// MariaDB a row's position is its partition's own.
 pub fn snapshot_token(scope: u16, position: &SourcePosition, ledger: &Ledger, offset: i64) -> Option<(Token, u64)> {
     let SourcePosition::Postgres { commit: None, lsn, phase: Phase::Snapshot } = position else { return None };
-    let writer = TokenWriter::new(scope, ledger.epoch(position, offset));
+    let writer = TokenWriter::with(Layout::Postgres, scope, ledger.epoch(position, offset));
     let commit = (*lsn).max(ledger.floor(offset));
     Some((writer.number(commit).phase(Phase::Snapshot).number(0).finish(), *lsn))
 }

@@ -342,15 +342,17 @@ async fn delete_slice<S: Statements>(
 }
 
 /// Forgets the floors and generations of an empty table, so that it can be filled from the beginning. Refused for a table that
-/// has rows: what stands there would be mixed with what comes again. Audited in the same transaction.
-pub async fn reset_floors<S: Statements>(session: &mut S, table: &TableName, who: &str) -> Result<(), Failure> {
+/// has rows: what stands there would be mixed with what comes again. Tokens aside of rows that are gone go as well: the rows'
+/// events would lose to them. Audited in the same transaction.
+pub async fn reset_floors<S: Statements>(session: &mut S, graves: &Graves, who: &str) -> Result<(), Failure> {
     session.begin().await?;
-    let work = reset_in_transaction(session, table, who).await;
+    let work = reset_in_transaction(session, graves, who).await;
     end(session, work).await
 }
 
-async fn reset_in_transaction<S: Statements>(session: &mut S, table: &TableName, who: &str) -> Result<(), Failure> {
+async fn reset_in_transaction<S: Statements>(session: &mut S, graves: &Graves, who: &str) -> Result<(), Failure> {
     let dialect = session.dialect();
+    let table = &graves.table;
     tables::lock_table(session, table, None).await?;
     let text = format!("select 1 from {} limit 1", dialect.table(table));
     if !session.query(&text, &[]).await?.is_empty() {
@@ -360,6 +362,10 @@ async fn reset_in_transaction<S: Statements>(session: &mut S, table: &TableName,
                 "table {table} has rows; its floor can be lowered only when it is empty and is filled again from the beginning"
             ),
         ));
+    }
+    if graves.storage == TokenStorage::Side {
+        let text = format!("delete from {} where not {}", graves.name(dialect), dialect.ident(DELETED_COLUMN));
+        session.execute(&text, &[]).await?;
     }
     let before: Vec<String> = floors(session, table).await?.iter().map(Token::hex).collect();
     let name = [Value::from(table.to_string())];

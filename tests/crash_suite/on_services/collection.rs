@@ -42,6 +42,9 @@ async fn collected_as_the_log_moves(dialect: Dialect) {
     let live = world.start(&["run"]);
     world.caught_up(&topic).await;
     let number = |found: &Value, name: &str| found[name].as_u64().unwrap_or(0);
+    // A generation that is closed from now on holds all tombstones of the first stretch.
+    let closed = number(&status(&world).await, "generations");
+    eventually(&world, "another generation is closed", |found| number(found, "generations") > closed + 1).await;
     let blocked = eventually(&world, "a generation is closed and waits for the log", |found| {
         number(found, "generations") > 0 && found["blocked"].to_string().contains("the log starts at 0")
     })

@@ -33,7 +33,7 @@ async fn refused(s: &mut PostgresSession, plan: &Plan) {
 #[tokio::test]
 async fn what_is_below_the_floor_makes_no_row() {
     let mut s = session().await;
-    for (name, rule) in [("c_column", HARD), ("c_side", SIDE)] {
+    for (name, rule) in [("collect_column", HARD), ("collect_side", SIDE)] {
         let t = fresh(&mut s, name, rule).await;
         apply(&mut s, &changes(&t, &[(1, 10, Some("a")), (2, 5, None), (3, 50, None)])).await;
         assert_eq!(collect(&mut s, &t).await, 2, "{name}");
@@ -73,7 +73,7 @@ async fn what_is_below_the_floor_makes_no_row() {
 #[tokio::test]
 async fn a_collection_in_the_middle_of_a_transaction_is_seen() {
     let (mut a, mut b) = (session().await, session().await);
-    for (name, rule) in [("c_race_column", HARD), ("c_race_side", SIDE)] {
+    for (name, rule) in [("collect_race_column", HARD), ("collect_race_side", SIDE)] {
         let t = fresh(&mut a, name, rule).await;
         apply(&mut a, &changes(&t, &[(7, 50, None)])).await;
         let plan = changes(&t, &[(1, 5, Some("late"))]);
