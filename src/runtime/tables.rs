@@ -3,6 +3,8 @@
 //! Every question about a table is answered here in one place, for `run` (which makes what is missing) and for `check`
 //! (which changes nothing and says what would be made): [`Tables::resolve`].
 
+mod making;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -13,19 +15,19 @@ use tokio::sync::Mutex;
 use crate::config::checked::{Config, Resnapshot, TableRule, TopicRule};
 use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
-use crate::core::dialect::ddl::{self, Family};
+use crate::core::dialect::ddl;
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::unavailable::Unavailable;
-use crate::core::value::Value;
 use crate::core::wire::TableSpec;
 use crate::sink::bookkeep::TopicSource;
-use crate::sink::{Session, Sink, Statements, bookkeep};
+use crate::sink::{Session, Sink, bookkeep};
 
 use super::lookup::Bounds;
+use making::{define, ensure_schema, family};
 
 /// Between two looks for a table that another process may be altering.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -548,75 +550,8 @@ fn check_key(dialect: Dialect, shape: &TableShape, key: &[usize], names: &[Strin
     Ok(())
 }
 
-/// Makes a schema (PostgreSQL) or database (MySQL) if it is missing. PostgreSQL asks for the right to create one even where
-/// `if not exists` has nothing to do, so it is looked for first.
-async fn ensure_schema(session: &mut Session, schema: &str) -> Result<(), Failure> {
-    let dialect = session.dialect();
-    let (look, make) = match dialect {
-        Dialect::Postgres => ("select 1 from pg_catalog.pg_namespace where nspname = $1", "schema"),
-        Dialect::Mysql => ("select 1 from information_schema.schemata where schema_name = ?", "database"),
-        Dialect::Sqlite => return Ok(()),
-    };
-    if session.query(look, &[Value::from(schema)]).await?.is_empty() {
-        define(session, &format!("create {make} if not exists {}", dialect.ident(schema))).await?;
-    }
-    Ok(())
-}
-
-async fn family(session: &mut Session) -> Result<Family, Failure> {
-    if session.dialect() != Dialect::Mysql {
-        return Ok(Family::MariaDb);
-    }
-    let version = session.query("select version()", &[]).await?;
-    let version =
-        version.first().and_then(|row| row.first()?.as_text().map(str::to_ascii_lowercase)).unwrap_or_default();
-    Ok(if version.contains("mariadb") { Family::MariaDb } else { Family::MySql })
-}
-
-/// Runs a statement that makes something. Another process may be making the same: also `if not exists` does not keep two
-/// sessions apart (PostgreSQL then reports a duplicate key of its catalog). Whatever else is refused is never the fault of the
-/// record that met the table first, so it must not be put aside for it.
-async fn define(session: &mut Session, statement: &str) -> Result<(), Failure> {
-    match session.execute(statement, &[]).await {
-        Err(failure) if is_there_already(&failure) => Ok(()),
-        Err(mut failure) => {
-            if failure.class == Class::Record {
-                failure.class = Class::Operator;
-            }
-            Err(failure)
-        }
-        Ok(_) => Ok(()),
-    }
-}
-
-/// Whether someone else made it: table, schema, column or type (PostgreSQL), table, database or column (MySQL), column (SQLite).
-fn is_there_already(failure: &Failure) -> bool {
-    match failure.code.as_str() {
-        "23505" | "42P07" | "42P06" | "42701" | "42710" | "mysql 1050" | "mysql 1007" | "mysql 1060" => true,
-        "sqlite error" => {
-            failure.message.contains("duplicate column name") || failure.message.contains("already exists")
-        }
-        _ => false,
-    }
-}
-
 /// Whether a table was met with this key: another topic, or another key schema, may name other columns.
 fn has_key(table: &Table, key: &[String]) -> bool {
     let names: Vec<String> = table.key.iter().map(|at| table.shape.columns[*at].name.clone()).collect();
     same_columns(&names, key)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_another_process_made_meanwhile_is_no_failure() {
-        for code in ["23505", "42P07", "42701", "mysql 1050", "mysql 1060"] {
-            assert!(is_there_already(&Failure::new(Class::Record, code, "")), "{code}");
-        }
-        assert!(is_there_already(&Failure::operator("sqlite error", "duplicate column name: _lastword_token")));
-        assert!(!is_there_already(&Failure::operator("sqlite error", "near \"x\": syntax error")));
-        assert!(!is_there_already(&Failure::operator("42501", "permission denied")));
-    }
 }
