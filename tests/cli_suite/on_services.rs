@@ -97,10 +97,10 @@ fn a_key_with_a_wider_equality_is_refused_on_postgres() {
 }
 
 #[test]
-fn a_second_unique_key_is_refused_on_mariadb() {
+fn a_business_key_that_is_not_the_primary_key_is_refused_on_mariadb() {
     let database = Database::mariadb();
-    database.execute("create table people (id int primary key, name varchar(20) unique)");
-    check::refused(&database, &people(&database), "", "unique");
+    database.execute("create table people (id int not null unique, name varchar(20) primary key)");
+    check::refused(&database, &people(&database), "", "is not its primary key");
 }
 
 /// Wrong credentials: an operator has to act, and no part of the URL's password is printed anywhere.
