@@ -23,7 +23,7 @@ use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
-use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description, token};
+use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description};
 use crate::core::plan::{KnownNulls, LedgerEntry, Plan};
 use crate::core::record::{Payload, Record, TopicPartition};
 use crate::core::table::TableName;
@@ -536,9 +536,8 @@ impl Planner {
                 }
             };
         }
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(at).unwrap_or(&fallback);
-        Ok(token(&mapping.order, scope, &event.position, ledger, at, offset)
+        Ok(self
+            .placed(&mapping.order, scope, event, record)
             .ok_or_else(|| Rejection::new("missing_position", "the event carries no position of its source")))
     }
 }

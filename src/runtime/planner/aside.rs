@@ -8,9 +8,8 @@ use crate::config::checked::OnBadRecord;
 use crate::core::batch::{BatchBuilder, PendingPartial};
 use crate::core::event::{Decoded, Rejection};
 use crate::core::failure::Failure;
-use crate::core::ledger::Ledger;
 use crate::core::merge;
-use crate::core::order::{OrderPolicy, scope_description, token};
+use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::plan::Mark;
 use crate::core::record::{Payload, Record};
 use crate::runtime::lookup::Lookup;
@@ -68,9 +67,7 @@ impl Planner {
             return Ok(None);
         }
         let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let token = token(&mapping.order, scope, &event.position, ledger, &record.at, record.offset);
+        let token = self.placed(&mapping.order, scope, &event, record);
         Ok(token.map(|token| Mark { table, key, token }))
     }
 }

@@ -4,7 +4,8 @@ use crate::config::checked::OnRegression;
 use crate::core::batch::BatchBuilder;
 use crate::core::event::{Place, RawEvent, Rejection};
 use crate::core::failure::Failure;
-use crate::core::ledger::Meeting;
+use crate::core::ledger::{Ledger, Meeting};
+use crate::core::order::{OrderPolicy, token};
 use crate::core::record::Record;
 use crate::core::token::Token;
 use crate::runtime::lookup::Lookup;
@@ -36,6 +37,19 @@ impl Planner {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// The token that an event's position has by what its partition's ledger knows; `None` if it carries none.
+    pub(super) fn placed(
+        &self,
+        order: &OrderPolicy,
+        scope: u16,
+        event: &RawEvent<'_>,
+        record: &Record,
+    ) -> Option<Token> {
+        let fallback = Ledger::default();
+        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
+        token(order, scope, &event.position, ledger, &record.at, record.offset)
     }
 
     /// Notes the token of a streamed change. Refuses one that lost only because its source's positions started again.

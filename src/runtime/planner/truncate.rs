@@ -5,8 +5,7 @@ use std::sync::Arc;
 use crate::core::batch::{BatchBuilder, Pushed};
 use crate::core::event::{Op, RawEvent, Rejection};
 use crate::core::failure::Failure;
-use crate::core::ledger::Ledger;
-use crate::core::order::{OrderPolicy, scope_description, token};
+use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::table::{DeleteMode, Table};
 use crate::runtime::lookup::Lookup;
 use crate::runtime::tables::Missing;
@@ -27,9 +26,7 @@ impl Planner {
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
-        let fallback = Ledger::default();
-        let ledger = self.ledgers.get(&record.at).unwrap_or(&fallback);
-        let Some(token) = token(&policy, scope, &event.position, ledger, &record.at, record.offset) else {
+        let Some(token) = self.placed(&policy, scope, event, record) else {
             return Ok(Err(Rejection::new("missing_position", "the TRUNCATE carries no position of its source")));
         };
         let name = table.as_ref().map_or_else(|missing| &missing.name, |table| table.name());
