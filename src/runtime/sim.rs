@@ -19,6 +19,7 @@ use crate::core::lane::{Claimed, Lane, Limits, Next, Resumed, Settled};
 use crate::core::record::{Record, TopicPartition};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::sink::Sink;
+use crate::tests::seeds;
 
 use super::lookup::Scopes;
 use super::planner::Planner;
@@ -337,18 +338,6 @@ fn check(history: &History, store: &Store) {
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().expect("runtime").block_on(work)
-}
-
-/// Runs `work` for seeds; a failure names its seed. `LASTWORD_SIM_SEED` runs one alone.
-fn seeds(count: u64, mut work: impl FnMut(u64)) {
-    let one = std::env::var("LASTWORD_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in one.map_or(0..count, |seed: u64| seed..seed + 1) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(seed)));
-        if let Err(panic) = outcome {
-            eprintln!("failing seed: LASTWORD_SIM_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
 }
 
 /// Invariants 1 to 5 under failures, crashes and takeovers, and 7: a replay changes nothing.

@@ -1,8 +1,11 @@
-//! Whole pipelines of the library with parts of it taken away, which only tests inside of it can do.
+//! Whole pipelines of the library with parts of it taken away, which only tests inside of it can do; and what its simulations share.
 
 mod guards;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;
+mod seeds;
 #[allow(dead_code)]
 #[path = "../../tests/captures_suite/stage.rs"]
 mod stage;
+
+pub(crate) use seeds::seeds;

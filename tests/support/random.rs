@@ -19,9 +19,9 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below a bound.
+    /// A number below a bound; 0 where nothing is below it.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.next() % bound.max(1)
     }
 
     /// True in so many of a hundred cases.

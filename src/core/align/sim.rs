@@ -7,25 +7,11 @@ use std::time::Duration;
 use super::super::lane::{Lane, Limits};
 use super::super::record::{Record, TopicPartition};
 use super::tests::{WAIT, advances, at, claim, event, expect, listen};
+use crate::support::random::Random;
+use crate::tests::seeds;
 
 /// Rows by table and key: the number of the change that made them.
 type State = BTreeMap<(usize, i64), u64>;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % end.max(1)
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// A record in Kafka: when it can be read, and which change of which row it is.
 struct Written {
@@ -72,7 +58,7 @@ fn world(random: &mut Random, skew: Duration) -> World {
         world.commits.push(lsn);
         world.states.push(state);
         let mut feed = transactions.last().cloned().unwrap_or_default();
-        if random.chance(12) {
+        if random.percent(12) {
             // The connector ends inside this transaction, and begins again some transactions before.
             feed.truncate(random.below(feed.len() as u64) as usize);
             let from = transactions.len() - 1 - random.below(transactions.len().min(4) as u64) as usize;
@@ -87,7 +73,7 @@ fn world(random: &mut Random, skew: Duration) -> World {
             let readable = (time + late).max(log.last().map_or(Duration::ZERO, |last| last.readable));
             log.push(Written { record, readable, row, change });
         }
-        time += Duration::from_millis(if random.chance(15) { random.below(400) } else { random.below(4) });
+        time += Duration::from_millis(if random.percent(15) { random.below(400) } else { random.below(4) });
     }
     world
 }
@@ -170,14 +156,14 @@ fn prefix(world: &World, position: &str) -> usize {
 
 /// Applies a world to its end.
 fn run(seed: u64, skew: Duration, aligned: bool, seen: &mut Seen) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let world = world(&mut random, skew);
     let rows = [3, 10, 1000][random.below(3) as usize];
     let mut stored: BTreeMap<TopicPartition, i64> = world.log.keys().map(|at| (at.clone(), 0)).collect();
     let mut held = State::new();
     let mut cuts = 0;
     let (mut process, mut clock) = (Process::new(&world, &stored, rows, aligned), Duration::ZERO);
-    let catching_up = random.chance(50);
+    let catching_up = random.percent(50);
     if catching_up {
         clock = Duration::from_secs(1_000_000);
     }
@@ -186,7 +172,7 @@ fn run(seed: u64, skew: Duration, aligned: bool, seen: &mut Seen) {
             assert_eq!(&held, world.states.last().expect("one"), "the end is the source's");
             return;
         }
-        if random.chance(1) {
+        if random.percent(1) {
             seen.restarts += 1;
             process = Process::new(&world, &stored, rows, aligned);
         }
@@ -197,18 +183,18 @@ fn run(seed: u64, skew: Duration, aligned: bool, seen: &mut Seen) {
         }
         process.read(&mut random, clock);
         process.steer(seen);
-        if !random.chance(40) {
+        if !random.percent(40) {
             continue;
         }
         let Ok(mut segment) = process.lane.cut(clock) else { continue };
         let most = random.below(segment.records.len() as u64 + 1) as usize;
-        if aligned && random.chance(10) && most > 0 {
+        if aligned && random.percent(10) && most > 0 {
             // The planner takes less.
             let whole = process.lane.whole_transactions(&segment.records, most);
             let rest = segment.records.split_off(whole);
             process.lane.give_back(rest, clock);
         }
-        if segment.records.is_empty() || random.chance(5) {
+        if segment.records.is_empty() || random.percent(5) {
             // Nothing of it was committed.
             process.lane.give_back(segment.records, clock);
             continue;
@@ -238,18 +224,6 @@ fn run(seed: u64, skew: Duration, aligned: bool, seen: &mut Seen) {
         }
     }
     panic!("it did not come to an end: {stored:?} {:?}", process.lane.partitions());
-}
-
-/// Runs seeds; a failure names its own. `LASTWORD_SIM_SEED` runs one alone.
-fn seeds(count: u64, mut work: impl FnMut(u64)) {
-    let one = std::env::var("LASTWORD_SIM_SEED").ok().and_then(|seed| seed.parse().ok());
-    for seed in one.map_or(0..count, |seed: u64| seed..seed + 1) {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| work(seed)));
-        if let Err(panic) = outcome {
-            eprintln!("failing seed: LASTWORD_SIM_SEED={seed}");
-            std::panic::resume_unwind(panic);
-        }
-    }
 }
 
 /// What alignment promises: a state of the source after every commit, if no cut was counted; and the position that is told

@@ -18,6 +18,7 @@ use crate::core::table::fixture;
 use crate::core::token::TokenWriter;
 use crate::core::value::Value;
 use crate::core::wire::{Field, WireType};
+use crate::support::random::Random;
 
 /// Columns beside the key: `v` is always carried, `b` and `c` may be missing.
 const NAMES: [&str; 4] = ["id", "v", "b", "c"];
@@ -106,23 +107,6 @@ fn open_columns_come_back_as_they_were() {
     let gone = encode_open(&[(1, Some(token(3))), (2, Some(token(3)))], name);
     assert_eq!(decode_open(&gone, |name| (name == "b").then_some(2)), Some(vec![(2, Some(token(3)))]));
     assert!(decode_open(b"", column).is_none() && decode_open(&[9], column).is_none());
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -307,16 +291,20 @@ fn history(random: &mut Random) -> ([Vec<Event>; 2], Option<[i64; 3]>) {
     let mut row: Option<[i64; 3]> = None;
     let mut partition = 0;
     for number in 1..3 + random.below(12) {
-        if random.chance(20) {
+        if random.percent(20) {
             partition = 1 - partition;
         }
         let value = number as i64 * 10;
         let what = match &mut row {
             None => {
                 row = Some([value, value + 1, value + 2]);
-                if random.chance(10) { What::Moved } else { What::Row([Some(value), Some(value + 1), Some(value + 2)]) }
+                if random.percent(10) {
+                    What::Moved
+                } else {
+                    What::Row([Some(value), Some(value + 1), Some(value + 2)])
+                }
             }
-            Some(_) if random.chance(15) => {
+            Some(_) if random.percent(15) => {
                 row = None;
                 What::Delete
             }
@@ -324,10 +312,10 @@ fn history(random: &mut Random) -> ([Vec<Event>; 2], Option<[i64; 3]>) {
                 known[0] = value;
                 let mut cells = [Some(value), None, None];
                 for at in [1, 2] {
-                    if random.chance(35) {
+                    if random.percent(35) {
                         known[at] = value + at as i64;
                         cells[at] = Some(known[at]);
-                    } else if random.chance(30) {
+                    } else if random.percent(30) {
                         // Carried, though it did not change.
                         cells[at] = Some(known[at]);
                     }
@@ -336,8 +324,8 @@ fn history(random: &mut Random) -> ([Vec<Event>; 2], Option<[i64; 3]>) {
             }
         };
         let queue = &mut log[partition as usize];
-        queue.push(Event { partition, offset: queue.len() as i64, number, what, bad: random.chance(6) });
-        if random.chance(15) {
+        queue.push(Event { partition, offset: queue.len() as i64, number, what, bad: random.percent(6) });
+        if random.percent(15) {
             // The connector starts again: the last events of both partitions come a second time.
             for queue in &mut log {
                 let back = random.below(4) as usize;
@@ -358,7 +346,7 @@ fn interleave(random: &mut Random, log: &[Vec<Event>; 2]) -> Vec<Event> {
     let mut arrived = Vec::new();
     let favour = random.below(101);
     while at[0] < log[0].len() || at[1] < log[1].len() {
-        let which = usize::from(at[0] == log[0].len() || (at[1] < log[1].len() && random.chance(favour)));
+        let which = usize::from(at[0] == log[0].len() || (at[1] < log[1].len() && random.percent(favour)));
         arrived.push(log[which][at[which]].clone());
         at[which] += 1;
     }
@@ -414,7 +402,7 @@ fn any_delivery_ends_in_the_sources_row_or_in_quarantine() {
     let mapping = mapping();
     let (mut right, mut aside, mut cured, mut filled, mut completed, mut held) = (0, 0, 0, 0, 0, 0);
     for round in 0..6_000 {
-        let random = &mut Random(seed.wrapping_add(round));
+        let random = &mut Random::new(seed.wrapping_add(round));
         let (log, truth) = history(random);
         let arrived = interleave(random, &log);
         let alone = run(&mapping, &arrived, || 1);

@@ -16,19 +16,7 @@ use super::super::ledger::Meeting;
 use super::super::token::text::describe;
 use super::*;
 use crate::core::decode::binlog_file;
-
-/// Numbers from a seed (SplitMix64), so that a run is told by one number.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % end.max(1)
-    }
-}
+use crate::support::random::Random;
 
 const KEYS: u64 = 4;
 const PARTITIONS: u64 = 2;
@@ -346,7 +334,7 @@ proptest! {
     /// came again; and a replay builds the same tokens.
     #[test]
     fn the_order_of_tokens_is_the_order_of_commits(seed in any::<u64>()) {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let sent = sent(&History::new(&mut random), &mut random);
         for (name, rule) in RULES {
             let mut known = Known::default();
@@ -388,7 +376,7 @@ fn wrong_rules_are_found_out() {
     for (what, rule, token) in wrong {
         let rule = RULES[rule].1;
         let found = (0..2000).any(|seed| {
-            let mut random = Random(seed);
+            let mut random = Random::new(seed);
             let sent = sent(&History::new(&mut random), &mut random);
             let tokens = tokens(&sent, rule, &mut Known::default(), token);
             wrong_pair(&sent, &tokens, rule).is_some()
