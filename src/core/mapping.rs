@@ -437,6 +437,22 @@ fn encode_key(value: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
             out.push(10);
             out.extend_from_slice(bytes);
         }
+        Value::TimeTz { micros, offset } => {
+            out.push(11);
+            out.extend_from_slice(&((*micros as u64) ^ (1 << 63)).to_be_bytes());
+            out.extend_from_slice(&((*offset as u32) ^ (1 << 31)).to_be_bytes());
+        }
+        Value::Bits { length, bytes } => {
+            out.push(12);
+            out.extend_from_slice(&length.to_be_bytes());
+            out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+            out.extend_from_slice(bytes);
+        }
+        Value::Interval { .. }
+        | Value::Array(_)
+        | Value::Map(_)
+        | Value::Geometry { .. }
+        | Value::SparseVector { .. } => return Err("a value of this type cannot be a key"),
     }
     Ok(())
 }

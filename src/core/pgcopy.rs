@@ -85,7 +85,7 @@ impl PgType {
             ColumnType::Uuid => Self::Uuid,
             ColumnType::Json if column.native == "jsonb" => Self::Jsonb,
             ColumnType::Json => Self::Json,
-            ColumnType::Int { .. } | ColumnType::Unsupported => return None,
+            _ => return None,
         })
     }
 }

@@ -137,6 +137,63 @@ pub enum ColumnType {
     Uuid,
     /// JSON document.
     Json,
+    /// A span of time that is written like a time of day (MySQL's TIME): negative, or up to 838:59:59.
+    TimeSpan {
+        /// Fraction digits, 0 to 6.
+        digits: u8,
+    },
+    /// Time of day with an offset.
+    TimeTz {
+        /// Fraction digits, 0 to 6.
+        digits: u8,
+    },
+    /// Span in months, days and microseconds.
+    Interval {
+        /// Fraction digits, 0 to 6.
+        digits: u8,
+    },
+    /// A year of MySQL: 0, 1901 to 2155.
+    Year,
+    /// Bits.
+    Bits {
+        /// Their number; `None` has no limit.
+        length: Option<u32>,
+        /// Fewer are allowed.
+        varying: bool,
+    },
+    /// One of some texts (ENUM), or any of them joined by commas (SET).
+    Choice {
+        /// The texts.
+        labels: Vec<String>,
+        /// Several at once.
+        several: bool,
+    },
+    /// Lists of one type (PostgreSQL).
+    Array {
+        /// Type of the elements.
+        element: Box<ColumnType>,
+    },
+    /// Names with texts (hstore).
+    Map,
+    /// A point of the plane, without a reference system (PostgreSQL).
+    Point,
+    /// A shape.
+    Geometry {
+        /// The only reference system that the column takes.
+        srid: Option<i32>,
+    },
+    /// A dense vector of numbers.
+    Vector {
+        /// Its length, if the column has one.
+        dimensions: Option<u32>,
+    },
+    /// A sparse vector.
+    SparseVector {
+        /// Its length, if the column has one.
+        dimensions: Option<u32>,
+    },
+    /// A type whose values the database reads from their text: network addresses, ranges, ltree, tsvector, xml, money, …
+    Literal,
     /// A type that is not understood: an event that carries the column is refused by name.
     Unsupported,
 }

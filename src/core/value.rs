@@ -21,7 +21,8 @@ pub enum Value {
     Float32(f32),
     /// A double precision number.
     Float64(f64),
-    /// Plain decimal text: `-?digits(.digits)?`, no exponent, the scale that the source sent.
+    /// Plain decimal text: `-?digits(.digits)?`, no exponent, the scale that the source sent; or `NaN`, `Infinity`,
+    /// `-Infinity`.
     Decimal(ByteString),
     /// Text.
     Text(ByteString),
@@ -29,7 +30,7 @@ pub enum Value {
     Bytes(Bytes),
     /// Days since 1970-01-01 in the proleptic Gregorian calendar.
     Date(i32),
-    /// Microseconds since midnight; 24:00:00 is 86,400,000,000.
+    /// Microseconds since midnight; 24:00:00 is 86,400,000,000. MySQL's TIME is a span: negative, or longer than a day.
     Time(i64),
     /// Microseconds since 1970-01-01T00:00:00 of a clock without a zone.
     Timestamp(i64),
@@ -39,7 +40,53 @@ pub enum Value {
     Uuid([u8; 16]),
     /// JSON text that was checked to be JSON.
     Json(ByteString),
+    /// Time of day with a zone's offset.
+    TimeTz {
+        /// Local microseconds since midnight.
+        micros: i64,
+        /// Seconds east of UTC.
+        offset: i32,
+    },
+    /// A span of time in parts that do not convert into each other (a month has no fixed number of days).
+    Interval {
+        /// Months; a year is 12.
+        months: i32,
+        /// Days.
+        days: i32,
+        /// Microseconds.
+        micros: i64,
+    },
+    /// A string of bits.
+    Bits {
+        /// How many.
+        length: u32,
+        /// The first bit is the highest of the first byte; unused bits at the end are zero.
+        bytes: Bytes,
+    },
+    /// A list; elements may be NULL or lists.
+    Array(Vec<Value>),
+    /// Names with texts or NULL (hstore), in the order of the event.
+    Map(Vec<(ByteString, Option<ByteString>)>),
+    /// A shape.
+    Geometry {
+        /// Reference system, if the source has one.
+        srid: Option<i32>,
+        /// Well-known binary without a reference system.
+        wkb: Bytes,
+    },
+    /// A vector with its elements that are not zero.
+    SparseVector {
+        /// Length.
+        dimensions: u32,
+        /// Elements by place, counted from 0, ascending.
+        elements: Vec<(u32, f64)>,
+    },
 }
+
+/// A [`Value::Date`] after and before all days: PostgreSQL's `infinity` and `-infinity`.
+pub const INFINITE_DAY: (i32, i32) = (i32::MAX, i32::MIN);
+/// A [`Value::Timestamp`] or [`Value::TimestampTz`] after and before all times.
+pub const INFINITE_TIME: (i64, i64) = (i64::MAX, i64::MIN);
 
 impl Value {
     /// Text without a copy where it can be had.

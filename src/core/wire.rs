@@ -23,6 +23,34 @@ impl Unit {
     }
 }
 
+/// What a structured time is (`time.precision.mode=structured`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Structured {
+    /// `StructuredDate`
+    Date,
+    /// `StructuredTime`
+    Time,
+    /// `StructuredTimestamp`
+    Timestamp,
+    /// `StructuredZonedTime`
+    ZonedTime,
+    /// `StructuredZonedTimestamp`
+    ZonedTimestamp,
+    /// `StructuredDuration`
+    Duration,
+}
+
+/// What a geometry is said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Geometry {
+    /// A point of the plane.
+    Point,
+    /// Any shape.
+    Geometry,
+    /// Any shape on the globe.
+    Geography,
+}
+
 /// Type of a field on the wire (Kafka Connect's base type with Debezium's or Connect's semantic name).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum WireType {
@@ -70,6 +98,46 @@ pub enum WireType {
     Enum,
     /// `io.debezium.data.EnumSet`.
     EnumSet,
+    /// `io.debezium.time.ZonedTime`: ISO text with an offset.
+    ZonedTime,
+    /// `io.debezium.time.Interval`: ISO 8601 text.
+    Interval,
+    /// `io.debezium.time.MicroDuration`, `NanoDuration`.
+    Duration(Unit),
+    /// `io.debezium.time.IsoDate`: text.
+    IsoDate,
+    /// `io.debezium.time.IsoTime`: text.
+    IsoTime,
+    /// `io.debezium.time.IsoTimestamp`: text.
+    IsoTimestamp,
+    /// `io.debezium.time.Structured…`: an object of calendar fields.
+    Structured(Structured),
+    /// `io.debezium.data.Bits`: little-endian bytes.
+    Bits {
+        /// Declared number of bits; `None` where the source column has no limit.
+        length: Option<u32>,
+    },
+    /// `io.debezium.data.geometry.Point`, `Geometry`, `Geography`: an object with `wkb` and `srid`, points also with `x`, `y`.
+    Geometry(Geometry),
+    /// `io.debezium.data.geometry.Circle`: center and radius.
+    Circle,
+    /// `io.debezium.data.geometry.Line`: coefficients a, b, c.
+    Line,
+    /// `io.debezium.data.Ltree`.
+    Ltree,
+    /// `io.debezium.data.Tsvector`.
+    Tsvector,
+    /// `io.debezium.data.DoubleVector`, `FloatVector`: a list of numbers.
+    Vector {
+        /// Of double precision.
+        double: bool,
+    },
+    /// `io.debezium.data.SparseDoubleVector`: dimensions and the elements that are not zero.
+    SparseVector,
+    /// A list, elements may be null.
+    Array(Box<WireType>),
+    /// `map` of text to text or null (`hstore.handling.mode=map`).
+    Map,
     /// Without a schema: the destination column decides.
     Untyped,
     /// Not understood yet: refused by name.
@@ -100,6 +168,26 @@ pub struct Field {
     pub kind: WireType,
     /// Whether the source column may be NULL.
     pub optional: bool,
+    /// What the connector says of the source column, where that is propagated.
+    pub declared: Option<Declared>,
+}
+
+impl Field {
+    /// A field of which nothing more is known.
+    pub fn new(name: impl Into<String>, kind: WireType, optional: bool) -> Self {
+        Self { name: name.into(), kind, optional, declared: None }
+    }
+}
+
+/// The source column as `column.propagate.source.type` or `datatype.propagate.source.type` add it to the schema.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Declared {
+    /// `__debezium.source.column.type`, upper case: `VARCHAR`, `INT UNSIGNED`, `NUMERIC`, `_TEXT`, `INET`.
+    pub kind: String,
+    /// `__debezium.source.column.length`; 2147483647 (no limit in PostgreSQL) is left out.
+    pub length: Option<u32>,
+    /// `__debezium.source.column.scale`.
+    pub scale: Option<i32>,
 }
 
 /// A table to be made: from an event's schema, or the fixed columns of a change log.

@@ -12,7 +12,7 @@ fn table() -> Arc<Table> {
 }
 
 fn mapping(names: &[&str]) -> Mapping {
-    let field = |name: &&str| Field { name: (*name).into(), kind: WireType::Int { bits: 64 }, optional: true };
+    let field = |name: &&str| Field::new(*name, WireType::Int { bits: 64 }, true);
     let schema = RowSchema { id: 1, fields: names.iter().map(field).collect() };
     Mapping::new(table(), Some(&schema), None, &[], &[], OrderPolicy::Source, CellRules::default()).expect("mapping")
 }

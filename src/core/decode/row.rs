@@ -67,7 +67,7 @@ pub(super) fn without_schema<'a>(
     let fits = |fields: &[Field]| {
         fields.len() == named.len() && fields.iter().zip(&named).all(|(field, (name, _))| field.name == *name)
     };
-    let field = |name: &Cow<'_, str>| Field { name: name.to_string(), kind: WireType::Untyped, optional: true };
+    let field = |name: &Cow<'_, str>| Field::new(name.as_ref(), WireType::Untyped, true);
     let schema = known.find(fits, || named.iter().map(|(name, _)| field(name)).collect());
     Ok(RawRow { schema, cells: named.into_iter().map(|(_, cell)| cell).collect() })
 }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn schema(names: &[&str]) -> Arc<RowSchema> {
-        let field = |name: &&str| Field { name: (*name).to_owned(), kind: WireType::Text, optional: true };
+        let field = |name: &&str| Field::new(*name, WireType::Text, true);
         new_schema(names.iter().map(field).collect())
     }
 

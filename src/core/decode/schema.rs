@@ -46,6 +46,7 @@ impl Schema {
                 name: field.field.clone().unwrap_or_default(),
                 kind: field.wire_type(),
                 optional: field.optional,
+                declared: None,
             })
             .collect()
     }

@@ -1,18 +1,6 @@
 //! Statements that make tables: a destination table from an event's schema, lastword's own columns, side tables, change logs.
 //!
-//! | wire type | PostgreSQL | MySQL, MariaDB | SQLite (STRICT) |
-//! |---|---|---|---|
-//! | boolean | boolean | boolean | integer |
-//! | int8/16/32/64, year | smallint/smallint/integer/bigint | tinyint/smallint/int/bigint | integer |
-//! | float, double | real, double precision | float, double | real |
-//! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 | text |
-//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | text |
-//! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | text |
-//! | uuid, json | uuid, jsonb | char(36), json | text |
-//! | text, xml, enum, set | text | longtext | text |
-//! | bytes | bytea | longblob | blob |
-//!
-//! Key columns are NOT NULL and compare as bytes: `COLLATE "C"` in PostgreSQL, a binary collation without padding and a length
+//! Types are chosen in [`super::types`]. Key columns are NOT NULL and compare as bytes: `COLLATE "C"` in PostgreSQL, a binary collation without padding and a length
 //! that an index can hold in MySQL. What the type of a source column does not tell is refused, not guessed.
 
 use crate::core::table::{
@@ -21,6 +9,7 @@ use crate::core::table::{
 use crate::core::wire::{Field, TableSpec, WireType};
 
 use super::Dialect;
+use super::types::native_type;
 
 /// Which of the two servers of the MySQL family it is: their binary collations without padding have different names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +21,13 @@ pub enum Family {
 }
 
 impl Family {
-    fn key_collation(self) -> &'static str {
+    pub(super) fn key_collation(self) -> &'static str {
         match self {
             Self::MariaDb => "utf8mb4_nopad_bin",
             Self::MySql => "utf8mb4_0900_bin",
         }
     }
 }
-
-/// Bytes of an InnoDB index entry.
-const MYSQL_INDEX_BYTES: usize = 3072;
-/// Characters of a text key column in MySQL where the index has room for them.
-const MYSQL_KEY_CHARS_MAX: usize = 255;
 
 /// The statement that makes a table of a spec. `Err` says which column cannot be made and what to do.
 pub fn create_table(dialect: Dialect, spec: &TableSpec, family: Family) -> Result<String, String> {
@@ -202,7 +186,7 @@ fn dollar_quoted(body: &str) -> String {
 
 /// The fixed columns of a change log; the first four tell a record from all others and are its key.
 pub fn change_log_spec(name: TableName) -> TableSpec {
-    let field = |name: &str, kind: WireType, optional: bool| Field { name: name.to_owned(), kind, optional };
+    let field = |name: &str, kind: WireType, optional: bool| Field::new(name, kind, optional);
     let long = || WireType::Int { bits: 64 };
     TableSpec {
         name,
@@ -226,113 +210,12 @@ pub fn change_log_spec(name: TableName) -> TableSpec {
     }
 }
 
-fn native_type(
-    dialect: Dialect,
-    spec: &TableSpec,
-    field: &Field,
-    is_key: bool,
-    family: Family,
-) -> Result<String, String> {
-    match &field.kind {
-        WireType::Untyped => {
-            return Err(format!(
-                "events without a schema do not tell the type of column {:?}; create {} first",
-                field.name, spec.name
-            ));
-        }
-        WireType::Unsupported { name } => {
-            return Err(format!(
-                "column {:?} of {} comes as {name}, which is not understood yet; leave it out with `exclude_columns`, or create the table",
-                field.name, spec.name
-            ));
-        }
-        WireType::Float32 | WireType::Float64 if is_key => {
-            return Err(format!(
-                "column {:?} of {} is a floating point number and cannot be a key",
-                field.name, spec.name
-            ));
-        }
-        _ => {}
-    }
-    Ok(match dialect {
-        Dialect::Postgres => postgres_type(&field.kind, is_key),
-        Dialect::Mysql => mysql_type(&field.kind, is_key.then(|| key_chars(spec)), family),
-        Dialect::Sqlite => sqlite_type(&field.kind).to_owned(),
-    })
-}
-
-fn postgres_type(kind: &WireType, is_key: bool) -> String {
-    match kind {
-        WireType::Bool => "boolean".to_owned(),
-        WireType::Int { bits: 8 | 16 } => "smallint".to_owned(),
-        WireType::Int { bits: 32 } | WireType::Year => "integer".to_owned(),
-        WireType::Int { .. } => "bigint".to_owned(),
-        WireType::Float32 => "real".to_owned(),
-        WireType::Float64 => "double precision".to_owned(),
-        WireType::Bytes => "bytea".to_owned(),
-        WireType::Decimal { scale, precision: Some(precision) } if *precision <= 1000 && (0..=1000).contains(scale) => {
-            format!("numeric({precision},{scale})")
-        }
-        WireType::Decimal { .. } | WireType::VariableDecimal => "numeric".to_owned(),
-        WireType::Date => "date".to_owned(),
-        WireType::Time(unit) => format!("time({})", unit.digits()),
-        WireType::Timestamp(unit) => format!("timestamp({})", unit.digits()),
-        WireType::ZonedTimestamp => "timestamptz".to_owned(),
-        WireType::Uuid => "uuid".to_owned(),
-        WireType::Json => "jsonb".to_owned(),
-        _ if is_key => "text collate \"C\"".to_owned(),
-        _ => "text".to_owned(),
-    }
-}
-
-/// Characters that each text column of a key may have, so that all together fit into an index entry.
-fn key_chars(spec: &TableSpec) -> usize {
-    (MYSQL_INDEX_BYTES / 4 / spec.key.len().max(1)).min(MYSQL_KEY_CHARS_MAX)
-}
-
-fn mysql_type(kind: &WireType, key_chars: Option<usize>, family: Family) -> String {
-    let text = || match key_chars {
-        Some(chars) => format!("varchar({chars}) character set utf8mb4 collate {}", family.key_collation()),
-        None => "longtext".to_owned(),
-    };
-    match kind {
-        WireType::Bool => "boolean".to_owned(),
-        WireType::Int { bits: 8 } => "tinyint".to_owned(),
-        WireType::Int { bits: 16 } => "smallint".to_owned(),
-        WireType::Int { bits: 32 } | WireType::Year => "int".to_owned(),
-        WireType::Int { .. } => "bigint".to_owned(),
-        WireType::Float32 => "float".to_owned(),
-        WireType::Float64 => "double".to_owned(),
-        WireType::Bytes => key_chars.map_or_else(|| "longblob".to_owned(), |bytes| format!("varbinary({bytes})")),
-        WireType::Decimal { scale, precision: Some(precision) } if *precision <= 65 && (0..=30).contains(scale) => {
-            format!("decimal({precision},{scale})")
-        }
-        WireType::Date => "date".to_owned(),
-        WireType::Time(unit) => format!("time({})", unit.digits()),
-        WireType::Timestamp(unit) => format!("datetime({})", unit.digits()),
-        WireType::ZonedTimestamp => "datetime(6)".to_owned(),
-        // As a key it is text as well: the binary collation of ASCII pads with blanks.
-        WireType::Uuid if key_chars.is_none() => "char(36) character set ascii collate ascii_bin".to_owned(),
-        WireType::Json if key_chars.is_none() => "json".to_owned(),
-        _ => text(),
-    }
-}
-
-fn sqlite_type(kind: &WireType) -> &'static str {
-    match kind {
-        WireType::Bool | WireType::Int { .. } | WireType::Year => "integer",
-        WireType::Float32 | WireType::Float64 => "real",
-        WireType::Bytes => "blob",
-        _ => "text",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn spec(name: TableName) -> TableSpec {
-        let field = |name: &str, kind: WireType, optional| Field { name: name.into(), kind, optional };
+        let field = |name: &str, kind: WireType, optional| Field::new(name, kind, optional);
         TableSpec {
             name,
             fields: vec![

@@ -8,6 +8,7 @@ pub mod mysql;
 pub mod partial;
 pub mod postgres;
 pub mod sqlite;
+mod types;
 
 use super::table::TableName;
 

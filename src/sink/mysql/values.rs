@@ -74,6 +74,13 @@ impl Params {
             Value::Time(micros) => self.put(time_text(*micros)?),
             Value::Timestamp(micros) | Value::TimestampTz(micros) => self.put(timestamp_text(*micros)?),
             Value::Uuid(uuid) => self.put(uuid_text(uuid)),
+            Value::TimeTz { .. }
+            | Value::Interval { .. }
+            | Value::Bits { .. }
+            | Value::Array(_)
+            | Value::Map(_)
+            | Value::Geometry { .. }
+            | Value::SparseVector { .. } => Err(out_of_range("a value of this kind")),
         }
     }
 
@@ -244,6 +251,16 @@ fn put_canonical(key: &mut Vec<u8>, value: &Value, kind: &ColumnType) {
         (Value::Float32(number), _) => key.extend_from_slice(&number.to_bits().to_be_bytes()),
         (Value::Float64(number), _) => key.extend_from_slice(&number.to_bits().to_be_bytes()),
         (Value::Null, _) => {}
+        (
+            Value::TimeTz { .. }
+            | Value::Interval { .. }
+            | Value::Bits { .. }
+            | Value::Array(_)
+            | Value::Map(_)
+            | Value::Geometry { .. }
+            | Value::SparseVector { .. },
+            _,
+        ) => {}
     }
 }
 

@@ -30,7 +30,7 @@ struct Bench {
 }
 
 fn field(name: &str, kind: WireType) -> Field {
-    Field { name: name.into(), kind, optional: true }
+    Field::new(name, kind, true)
 }
 
 /// `code` and `id` are the key, `v` is all else.

@@ -31,6 +31,13 @@ pub(super) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(),
         Value::Timestamp(micros) => arguments.add(text::timestamp(*micros)),
         Value::TimestampTz(micros) => arguments.add(text::timestamp_tz(*micros)),
         Value::Uuid(bytes) => arguments.add(text::uuid(bytes)),
+        Value::TimeTz { .. }
+        | Value::Interval { .. }
+        | Value::Bits { .. }
+        | Value::Array(_)
+        | Value::Map(_)
+        | Value::Geometry { .. }
+        | Value::SparseVector { .. } => return Err(does_not_fit("a value of this kind")),
     };
     bound.map_err(|error| Failure::operator("sqlite driver", format!("a parameter cannot be bound: {error}")))
 }

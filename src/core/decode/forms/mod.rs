@@ -250,7 +250,7 @@ fn pick<'a>(
 
 /// A list of untyped fields by their names.
 fn named(names: &[impl AsRef<str>], known: &mut Schemas) -> Arc<RowSchema> {
-    let field = |name: &str| Field { name: name.to_owned(), kind: WireType::Untyped, optional: false };
+    let field = |name: &str| Field::new(name, WireType::Untyped, false);
     let fits = |fields: &[Field]| {
         fields.len() == names.len() && fields.iter().zip(names).all(|(field, name)| field.name == name.as_ref())
     };

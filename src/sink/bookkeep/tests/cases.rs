@@ -416,7 +416,7 @@ pub(super) async fn the_same_partitions_are_claimed_by_many_at_once(database: &D
 pub(super) async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Database) {
     let (_sink, mut session) = database.store().await;
     let dialect = session.dialect();
-    let field = |name: &str, kind| Field { name: name.into(), kind, optional: false };
+    let field = |name: &str, kind| Field::new(name, kind, false);
     let spec = TableSpec {
         name: TableName::new(None, "t'$lastword$\"`"),
         // `found` is a variable of PL/pgSQL.

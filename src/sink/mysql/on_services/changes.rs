@@ -330,7 +330,7 @@ async fn checkpoints_move_with_the_rows_or_nothing_does() {
 #[tokio::test]
 async fn tables_that_lastword_makes_are_ones_that_it_can_write() {
     let mut world = world("made").await;
-    let field = |name: &str, kind: WireType| Field { name: name.to_owned(), kind, optional: false };
+    let field = |name: &str, kind: WireType| Field::new(name, kind, false);
     let spec = TableSpec {
         name: TableName::new(None, "made"),
         fields: vec![
