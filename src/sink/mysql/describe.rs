@@ -101,7 +101,16 @@ fn column_of(row: &[Value], mariadb: bool) -> Column {
     let default = row.get(4).is_some_and(|default| !default.is_null()) && !(mariadb && text(row, 4) == "NULL");
     let has_default = default || extra.contains("AUTO_INCREMENT") || extra.contains("DEFAULT_GENERATED");
     let wide_equality = wide_equality(&name, &native, &kind, text(row, 10), mariadb);
-    Column { name, kind, native, nullable: text(row, 3) == "YES", generated, has_default, wide_equality }
+    Column {
+        name,
+        kind,
+        native,
+        nullable: text(row, 3) == "YES",
+        generated,
+        identity: false,
+        has_default,
+        wide_equality,
+    }
 }
 
 /// Type of a column. `tinyint(1)` stays a small number: the server knows no truth value, and 2 must stay 2.
