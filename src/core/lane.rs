@@ -159,8 +159,8 @@ pub struct Lane {
     paused: BTreeSet<TopicPartition>,
 }
 
-/// Tries of a record that a unique key refuses, before it is kept aside: some three seconds.
-const UNIQUE_TRIES: u32 = 7;
+/// Tries of a record that a unique or foreign key refuses, before it is kept aside: some three seconds.
+const OTHERS_TRIES: u32 = 7;
 /// Tries of a segment whose tables are not as described. Behind them it is searched for what is refused, as for a bad record.
 const LOOKS_MAX: u32 = 3;
 /// Between two descriptions for the sake of refused records: a storm of bad records must not become one of descriptions.
@@ -403,7 +403,7 @@ impl Lane {
             }
             // What stands in its way may be moved by a record that has not come yet (another partition): wait for it a little, and
             // try what came meanwhile together with it.
-            Class::Record if failure.is_unique_violation() && self.tries < UNIQUE_TRIES => {
+            Class::Record if failure.waits_for_others().is_some() && self.tries < OTHERS_TRIES => {
                 self.tries += 1;
                 self.bisect = None;
                 Next::Retry { after: self.backoff.after(self.tries, self.salt), reconnect: failure.connection_lost }
@@ -428,7 +428,7 @@ impl Lane {
         let why = match own.into_iter().find(|code| failure.code == *code) {
             _ if failure.class == Class::Table => Rejection::table("table_changed", failure.to_string()),
             Some(own) => Rejection::new(own, failure.to_string()),
-            None if failure.is_unique_violation() => Rejection::new("unique_violation", failure.to_string()),
+            None if let Some(others) = failure.waits_for_others() => Rejection::new(others, failure.to_string()),
             None if self.looked.is_none_or(|last| now >= last + LOOK_PAUSE) => {
                 self.looked = Some(now);
                 return Next::Describe { after: Duration::ZERO };

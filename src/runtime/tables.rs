@@ -28,7 +28,7 @@ use crate::sink::{Session, Sink, bookkeep};
 
 use super::lookup::Bounds;
 use conditions::{check_key, check_unique, has_key, key_columns, key_names, order_policy};
-use making::{define, ensure_schema, family};
+use making::{define, ensure_schema, server};
 
 /// Between two looks for a table that another process may be altering.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -417,7 +417,7 @@ impl Tables {
         if !rule.create {
             return Err(refuse("no_table", format!("{} does not exist and `create` is off; create it", spec.name)));
         }
-        let statement = ddl::create_table(self.config.sink.dialect, spec, family(session).await?)
+        let statement = ddl::create_table(self.config.sink.dialect, spec, &server(session).await?)
             .map_err(|what| refuse("cannot_create", what))?;
         if !self.may_change {
             return Err(refuse("would_create", format!("{} does not exist and would be created", spec.name)));

@@ -92,9 +92,7 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
     };
     let key = key.map(|json| key_row(json, &names, input.keys)).transpose()?.flatten();
     let table = match record.source {
-        Some(source) => {
-            SourceTable { schema: source.schema_name.map(Cow::into_owned), table: source.table_name.into_owned() }
-        }
+        Some(source) => SourceTable::new(source.schema_name.as_deref(), &source.table_name),
         None => table_of_topic(input.topic),
     };
     let op_text = record.op.unwrap_or(Cow::Borrowed(if op == Op::Delete { "d" } else { "u" }));
