@@ -18,7 +18,7 @@ mod position;
 mod row;
 mod schema;
 
-pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::TopicDecoder;
 pub use forms::Form;
 #[cfg(test)]
