@@ -12,8 +12,8 @@ use crate::core::value::{INFINITE_DAY, INFINITE_TIME, Value};
 
 use super::{CellRules, Misfit, Read, compound, no, words};
 
-/// Longest MySQL TIME: 838:59:59.
-const SPAN_MAX: i64 = 3_020_399_000_000;
+/// Longest TIME of MariaDB: 838:59:59.999999; MySQL, whose longest has no fraction, refuses the rest itself.
+const SPAN_MAX: i64 = 3_020_399_999_999;
 
 /// Whether a column can hold a value exactly, and as what.
 pub(super) fn fit(value: Value, column: &ColumnType, rules: &CellRules) -> Read {
