@@ -40,7 +40,7 @@ pub(super) fn fit(value: Value, column: &ColumnType) -> Read {
             _ => Ok(Value::Bytes(bytes)),
         },
         (ColumnType::Date, value @ Value::Date(_)) => Ok(value),
-        (ColumnType::Time { digits }, Value::Time(micros)) => {
+        (ColumnType::Time { digits } | ColumnType::TimeSpan { digits }, Value::Time(micros)) => {
             fine_enough(micros, *digits).map(|()| Value::Time(micros))
         }
         (ColumnType::Timestamp { digits }, Value::Timestamp(micros) | Value::TimestampTz(micros)) => {

@@ -80,11 +80,13 @@ pub(super) fn read(json: &str, column: &ColumnType, rules: PlainRules, owner: &B
             date(parse_date(text.trim_end_matches('Z')).ok_or_else(|| bad("not an ISO date"))?)?
         }
         ColumnType::Date => date(integer(json)?)?,
-        ColumnType::Time { .. } if is_text => {
+        ColumnType::Time { .. } | ColumnType::TimeSpan { .. } if is_text => {
             let text = string(json, owner)?;
             Value::Time(parse_time(text.trim_end_matches('Z')).ok_or_else(|| bad("not an ISO time"))?)
         }
-        ColumnType::Time { digits } => time_of_day(micros(integer(json)?, plain_unit(rules, *digits)?)?)?,
+        ColumnType::Time { digits } | ColumnType::TimeSpan { digits } => {
+            time_of_day(micros(integer(json)?, plain_unit(rules, *digits)?)?)?
+        }
         ColumnType::Timestamp { .. } if is_text => {
             let text = string(json, owner)?;
             let (micros, _) = parse_timestamp(&text).ok_or_else(|| bad("not an ISO date and time"))?;
