@@ -22,7 +22,7 @@ fn texts(row: &Option<RawRow<'_>>) -> Option<String> {
 }
 
 /// Key, value and headers of a record.
-type Parts<'a> = (Option<&'a [u8]>, Option<&'a str>, &'a [(&'a str, Option<&'a [u8]>)]);
+type Parts<'p> = (Option<&'p [u8]>, Option<&'p str>, &'p [(&'p str, Option<&'p [u8]>)]);
 
 /// What `see` finds in the change that a record is.
 fn seen<T>(
