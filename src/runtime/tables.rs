@@ -451,7 +451,7 @@ fn key_names(rule: Option<&TopicRule>, met: Met<'_>) -> Result<Vec<String>, Refu
         _ => Err(Refused::Table(Rejection::table(
             "no_key",
             format!(
-                "the events of {} (topic {}) have no record key, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
+                "the events of {} (topic {}) have no record key that names its columns, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
                 met.source, met.topic
             ),
         ))),
