@@ -21,12 +21,28 @@ pub enum Op {
 }
 
 /// A table as the source names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceTable {
     /// Its schema, or its database where the source has no schemas.
     pub schema: Option<String>,
     /// Its name.
     pub table: String,
+    /// Its database (Vitess: keyspace), where the form says it.
+    pub database: Option<String>,
+    /// Logical name of the source (the connector's `topic.prefix`), where the form says it.
+    pub server: Option<String>,
+}
+
+impl SourceTable {
+    /// A table of which schema and name are known.
+    pub fn new(schema: Option<&str>, table: &str) -> Self {
+        Self { schema: schema.map(str::to_owned), table: table.to_owned(), ..Self::default() }
+    }
+
+    /// A table of a source that has databases and no schemas.
+    pub fn in_database(database: &str, table: &str) -> Self {
+        Self { database: Some(database.to_owned()), ..Self::new(Some(database), table) }
+    }
 }
 
 impl fmt::Display for SourceTable {

@@ -73,7 +73,7 @@ impl Survey {
     pub fn fed_by(&self, pipeline: &str, tables: &Tables) -> Vec<Fed> {
         let mut found: BTreeMap<&str, Fed> = BTreeMap::new();
         for feed in self.feeds.iter().filter(|feed| feed.pipeline == pipeline) {
-            let source = SourceTable { schema: feed.source_schema.clone(), table: feed.source_table.clone() };
+            let source = SourceTable::new(feed.source_schema.as_deref(), &feed.source_table);
             let Some((_, rule, name)) = tables.rule(&feed.topic, &source) else { continue };
             let Ok(table) = feed.table.parse::<TableName>() else { continue };
             // The store has the schema filled in.

@@ -4,6 +4,7 @@ mod aside;
 mod epochs;
 mod floor;
 mod log;
+mod meeting;
 mod truncate;
 
 use std::collections::{HashMap, HashSet};
@@ -15,9 +16,9 @@ use moka::sync::Cache;
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::collect::below_floor;
-use crate::core::decode::TopicDecoder;
+use crate::core::decode::{TopicDecoder, says_null};
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, RawEvent, Rejection};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
@@ -25,7 +26,7 @@ use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description};
 use crate::core::plan::{KnownNulls, LedgerEntry, Plan};
-use crate::core::record::{Payload, Record, TopicPartition};
+use crate::core::record::{Record, TopicPartition};
 use crate::core::table::TableName;
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -33,10 +34,11 @@ use crate::sink::Session;
 
 use aside::incomplete;
 use log::LogTable;
+use meeting::MappingKey;
 
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -78,9 +80,6 @@ struct Reading<'r> {
     parts: u32,
 }
 
-/// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
-type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
-
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
@@ -93,6 +92,8 @@ pub struct Planner {
     /// The fences of the claims, for what is written beside the batches.
     fences: HashMap<TopicPartition, i64>,
     mappings: Cache<MappingKey, Resolved>,
+    /// The version of the tables that `mappings` are of.
+    tables_version: u64,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
@@ -127,6 +128,7 @@ impl Planner {
             nulls: HashMap::new(),
             fences: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
+            tables_version: 0,
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
             mixed: HashSet::new(),
@@ -230,7 +232,7 @@ impl Planner {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
-            if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
+            if says_null(record.value.as_ref()) && !self.last_mapping.contains_key(&record.at.topic) {
                 self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
             let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
@@ -277,7 +279,7 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
         self.bounds.clear();
-        if record.value.is_none() {
+        if says_null(record.value.as_ref()) {
             return Ok(Err(orphan_null("what lies behind it was applied since")));
         }
         self.follows = true;
@@ -319,15 +321,12 @@ impl Planner {
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
         let decoder = decoder(&mut self.decoders, &self.config, &topic);
-        // Behind a schema that is known the rest says everything; the value is put together only where it is not.
-        let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
-        let known = rest.is_some();
-        let value = rest.or_else(|| record.value.as_ref().map(Payload::whole)).unwrap_or_default();
-        let bytes = record.value.as_ref().map(|_| &*value);
-        let decoded = match bytes {
-            Some(rest) if known => decoder.decode_rest(&topic, record.key.as_deref(), rest),
-            bytes => decoder.decode(&topic, record.key.as_deref(), bytes),
+        let opened = match decoder.open(record) {
+            Ok(opened) => opened,
+            Err(why) => return Ok(Err(why)),
         };
+        let value = opened.value();
+        let decoded = decoder.read(&topic, &opened);
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),
@@ -435,30 +434,6 @@ impl Planner {
             self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
         }
         Ok(outcome)
-    }
-
-    pub(super) async fn resolve<L: Lookup>(
-        &self,
-        topic: &Arc<str>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Resolved, Refused> {
-        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
-        let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = !event.position.is_none();
-        let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
-        let known: MappingKey =
-            (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
-        if let Some(resolved) = self.mappings.get(&known) {
-            return Ok(resolved);
-        }
-        let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
-        let resolved = lookup.resolve(met).await?;
-        // A table that is not there may be there at the next TRUNCATE.
-        if !matches!(resolved, Resolved::Missing(_)) {
-            self.mappings.insert(known, resolved.clone());
-        }
-        Ok(resolved)
     }
 
     async fn row<L: Lookup>(

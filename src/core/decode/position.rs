@@ -141,7 +141,12 @@ impl<'a> SourceBlock<'a> {
         let table = table.ok_or_else(|| Rejection::new("undecodable", "`source.table` is missing"))?;
         let schema = self.schema.as_deref().or(self.keyspace.as_deref()).or(self.db.as_deref());
         let schema = schema.filter(|schema| !schema.is_empty());
-        Ok(SourceTable { schema: schema.map(str::to_owned), table: table.to_owned() })
+        let given = |part: &Option<Cow<'_, str>>| part.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+        Ok(SourceTable {
+            database: given(&self.db).or_else(|| given(&self.keyspace)),
+            server: given(&self.name),
+            ..SourceTable::new(schema, table)
+        })
     }
 
     /// Whether it is the last row of its table in a snapshot.

@@ -30,6 +30,6 @@ pub async fn topic_sources<S: Statements>(session: &mut S, topic: &str) -> Resul
     let rows = session.query(sql::TOPIC_GET.of(session.dialect()), &[Value::from(topic)]).await?;
     Cells::each(rows, |cells| {
         let schema = Some(cells.text()?).filter(|schema| !schema.is_empty());
-        Ok(TopicSource { table: SourceTable { schema, table: cells.text()? }, by_source: cells.int()? != 0 })
+        Ok(TopicSource { table: SourceTable::new(schema.as_deref(), &cells.text()?), by_source: cells.int()? != 0 })
     })
 }

@@ -38,11 +38,8 @@ impl PostgresSession {
         for column in table.shape.columns.iter().filter(|column| !column.generated) {
             let now = found.iter().find(|now| now.name == column.name);
             if now.is_none_or(|now| (&now.native, &now.kind) != (&column.native, &column.kind)) {
-                let message = format!(
-                    "column {:?} is no longer {}; restart so that it is described anew",
-                    column.name, column.native
-                );
-                return Err(Failure::operator("schema_changed", message));
+                let message = format!("column {:?} is no longer {}", column.name, column.native);
+                return Err(Failure::new(Class::Table, "schema_changed", message));
             }
         }
         self.stages.insert(table.id);

@@ -48,7 +48,7 @@ struct Tidb {
 pub(super) fn decode<'a>(input: Input<'_, 'a>, of_tidb: bool) -> Result<Decoded<'a>, Rejection> {
     let record: Canal<'a> = parse(input.payload, if of_tidb { Form::Ticdc } else { Form::Canal })?;
     let common = Common {
-        table: SourceTable { schema: Some(record.database.to_string()), table: record.table.to_string() },
+        table: SourceTable::in_database(&record.database, &record.table),
         source: format!("{} {}", if of_tidb { "ticdc" } else { "canal" }, input.topic),
         position: if of_tidb { record.tidb_position() } else { record.gtid_position()? },
         source_time_ms: record.es,

@@ -54,7 +54,7 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
     let table = table.ok_or_else(|| undecodable("`metadata.table-name` is missing"))?;
     let time = metadata.timestamp.as_deref().and_then(parse_timestamp);
     let common = Common {
-        table: SourceTable { schema: metadata.schema_name.map(Cow::into_owned), table: table.into_owned() },
+        table: SourceTable::new(metadata.schema_name.as_deref(), &table),
         source: format!("dms {}", input.topic),
         position: SourcePosition::None("AWS DMS sends no position whose order is documented"),
         source_time_ms: time.map(|(micros, _)| micros.div_euclid(1000)),

@@ -44,7 +44,7 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
     // Catalogue, schema, table; the last two count.
     let mut parts = record.table.rsplit('.');
     let table = parts.next().filter(|table| !table.is_empty()).ok_or_else(|| undecodable("`table` is empty"))?;
-    let table = SourceTable { schema: parts.next().map(str::to_owned), table: table.to_owned() };
+    let table = SourceTable::new(parts.next(), table);
     let position = record.pos.as_deref().and_then(digits).ok_or_else(|| {
         missing_position("`pos` is missing or no number; the formatter's metacolumn template must contain it")
     })?;

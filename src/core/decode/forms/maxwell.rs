@@ -73,7 +73,7 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
     let old = row(record.old, input.rows, "old")?;
     let (before, after) = if op == Op::Delete { (Some(data), None) } else { (old, Some(data)) };
     let common = Common {
-        table: SourceTable { schema: Some(record.database.into_owned()), table: record.table.into_owned() },
+        table: SourceTable::in_database(&record.database, &record.table),
         source: format!("maxwell {}", input.topic),
         position,
         // Seconds.

@@ -279,9 +279,9 @@ fn row<'a>(raw: Option<&'a RawValue>, rows: &mut Schemas, part: &'static str) ->
 /// A table by the last parts of its topic's name: `prefix.schema.table`, or more before it; a topic of two parts has no schema.
 fn table_of_topic(topic: &str) -> SourceTable {
     let mut parts = topic.rsplit('.');
-    let table = parts.next().unwrap_or(topic).to_owned();
+    let table = parts.next().unwrap_or(topic);
     let schema = parts.next().filter(|_| parts.next().is_some());
-    SourceTable { schema: schema.map(str::to_owned), table }
+    SourceTable::new(schema, table)
 }
 
 fn undecodable(what: impl Into<String>) -> Rejection {

@@ -71,8 +71,8 @@ pub(in super::super) fn event<'a>(
         }
     };
     let table = match name.split_once('.') {
-        Some((schema, table)) => SourceTable { schema: Some(schema.to_owned()), table: table.to_owned() },
-        None => SourceTable { schema: None, table: name.to_owned() },
+        Some((schema, table)) => SourceTable::new(Some(schema), table),
+        None => SourceTable::new(None, name),
     };
     if table.table.is_empty() {
         return Err(Rejection::new("undecodable", "`source_table` is empty"));

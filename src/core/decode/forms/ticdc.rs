@@ -50,7 +50,7 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection>
     let commit = record.commit_ts.filter(|commit| *commit > 0);
     let commit = commit.ok_or_else(|| missing_position("`commitTs` is missing or zero"))?;
     let common = Common {
-        table: SourceTable { schema: Some(database.into_owned()), table: table.into_owned() },
+        table: SourceTable::in_database(&database, &table),
         source: format!("ticdc {}", input.topic),
         position: SourcePosition::Tso(commit),
         // A TSO is milliseconds above 18 bits of a counter.
