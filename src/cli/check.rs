@@ -175,8 +175,9 @@ async fn judge(
         // A table that is not there yet is ordered by the source unless a rule says otherwise.
         let rule = tables.rule(&topic.topic, &event.table);
         let by_source = has_position
-            && rule.is_some_and(|(topic, rule, _)| {
-                rule.contract == Contract::FinalState && topic.is_none_or(|topic| topic.order_by.is_empty())
+            && rule.is_some_and(|ruled| {
+                ruled.table.contract == Contract::FinalState
+                    && ruled.topic.is_none_or(|topic| topic.order_by.is_empty())
             });
         finding.scope = by_source.then(|| (finding.table.take().unwrap_or_else(|| finding.into.clone()), scope));
         findings.insert((event.table.clone(), has_position), finding);
@@ -201,8 +202,9 @@ async fn judge(
 
 async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Finding, Failure> {
     let rule = tables.rule(met.topic, met.source);
-    let (contract, into) = rule
-        .map_or_else(|| (config.defaults.contract, String::new()), |(_, rule, name)| (rule.contract, name.to_string()));
+    let contract = rule.map_or(config.defaults.contract, |ruled| ruled.table.contract);
+    let name = rule.and_then(|ruled| ruled.name(met.topic, met.source, tables.dialect()).ok());
+    let into = name.map(|name| name.to_string()).unwrap_or_default();
     let mut finding = Finding {
         topic: met.topic.to_owned(),
         source_table: met.source.to_string(),

@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
 use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
@@ -75,6 +76,13 @@ words!(PlainTime {
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
+});
+words!(Case {
+    "keep" => Case::Keep,
+    "lower" => Case::Lower,
+    "upper" => Case::Upper,
+    "snake" => Case::Snake,
+    "camel" => Case::Camel,
 });
 words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
@@ -291,6 +299,16 @@ section! {
 section! {
     /// `[defaults]`
     RawDefaults {
+        /// Destination table.
+        into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Wanted contract.
         contract: Contract,
         /// What a delete does.
@@ -325,10 +343,20 @@ section! {
         format: Form,
         /// Destination table.
         into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Business key.
         key: Texts,
         /// Columns that order changes.
         order_by: Texts,
+        /// Columns that are written.
+        include_columns: Texts,
         /// Columns that are not written.
         exclude_columns: Texts,
         /// Applies nothing.

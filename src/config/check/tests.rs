@@ -2,7 +2,7 @@ use crate::config::checked::{Config, SourceConfig, Start};
 use crate::config::load::{Environment, load, load_text};
 use crate::config::{ConfigErrors, effective};
 use crate::core::dialect::Dialect;
-use crate::core::table::{Contract, DeleteMode, TableName};
+use crate::core::table::{Contract, DeleteMode};
 
 use std::path::Path;
 use std::time::Duration;
@@ -191,7 +191,7 @@ fn the_most_exact_rule_is_asked_first() {
          [[table]]\ntopic = \"harbor.public.customers\"\nsource_table = \"t\"\ninto = \"c\"\n"
     ));
     let into = |topic: &str, table| {
-        config.rule_for(topic, table).and_then(|rule| rule.into.as_ref()).map(TableName::to_string)
+        config.rule_for(topic, table).and_then(|rule| rule.rule.into.as_ref()).map(ToString::to_string)
     };
     assert_eq!(into("harbor.public.customers", Some("t")).as_deref(), Some("c"));
     assert_eq!(into("harbor.public.customers", Some("u")).as_deref(), Some("s.b"));
