@@ -50,6 +50,20 @@ impl Failure {
         matches!(self.code.as_str(), "23505" | "mysql 1062" | "sqlite unique")
     }
 
+    /// Whether a foreign key refused a row: its parent is not there yet, or a child of it still is (PostgreSQL, MySQL, SQLite).
+    pub fn is_foreign_key_violation(&self) -> bool {
+        matches!(self.code.as_str(), "23503" | "mysql 1451" | "mysql 1452" | "sqlite foreign key")
+    }
+
+    /// The reason code of a row that another row stands in the way of: a change that has not come yet may move it.
+    pub fn waits_for_others(&self) -> Option<&'static str> {
+        if self.is_unique_violation() {
+            Some("unique_violation")
+        } else {
+            self.is_foreign_key_violation().then_some("foreign_key_violation")
+        }
+    }
+
     /// Says in addition where it happened.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {

@@ -149,8 +149,8 @@ pub struct Lane {
     paused: BTreeSet<TopicPartition>,
 }
 
-/// Tries of a record that a unique key refuses, before it is kept aside: some three seconds.
-const UNIQUE_TRIES: u32 = 7;
+/// Tries of a record that a unique or foreign key refuses, before it is kept aside: some three seconds.
+const OTHERS_TRIES: u32 = 7;
 
 /// A segment with a bad record is cut in halves until the record is alone.
 #[derive(Clone, Copy, Debug)]
@@ -381,7 +381,7 @@ impl Lane {
             }
             // What stands in its way may be moved by a record that has not come yet (another partition): wait for it a little, and
             // try what came meanwhile together with it.
-            Class::Record if failure.is_unique_violation() && self.tries < UNIQUE_TRIES => {
+            Class::Record if failure.waits_for_others().is_some() && self.tries < OTHERS_TRIES => {
                 self.tries += 1;
                 self.bisect = None;
                 Next::Retry { after: self.backoff.after(self.tries, self.salt), reconnect: failure.connection_lost }
@@ -391,8 +391,7 @@ impl Lane {
                     let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
                     let code = match own.into_iter().find(|code| failure.code == *code) {
                         Some(own) => own,
-                        None if failure.is_unique_violation() => "unique_violation",
-                        None => "refused_by_destination",
+                        None => failure.waits_for_others().unwrap_or("refused_by_destination"),
                     };
                     self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
                     Next::Again

@@ -12,6 +12,7 @@ pub mod dialect;
 pub mod epoch;
 pub mod event;
 pub mod failure;
+pub mod framing;
 pub mod guard;
 pub mod lane;
 pub mod ledger;

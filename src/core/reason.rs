@@ -36,6 +36,11 @@ const REASONS: &[Reason] = &[
         remedy: "if the source was restored or replaced: `lastword epoch open`; if its clock was wrong, `lastword quarantine retry` or a larger `regression_margin`",
     },
     Reason {
+        code: "foreign_key_violation",
+        meaning: "the row's parent is not there, or a child of the deleted row still is, and no change that would clear the way came in time",
+        remedy: "when the other table has caught up, `lastword quarantine retry` the record; if the source does not have that foreign key, drop it here",
+    },
+    Reason {
         code: "held_back",
         meaning: "an update without all values, of a key of which an older event is in quarantine that may hold them",
         remedy: "`lastword quarantine retry` the older one and then this one; or an incremental snapshot signal, which brings the full row of the key",
@@ -119,6 +124,11 @@ const REASONS: &[Reason] = &[
         code: "unique_violation",
         meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
         remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
+    },
+    Reason {
+        code: "unsupported_schema",
+        meaning: "the registry's schema of the record cannot be turned into fields of rows",
+        remedy: "the detail says what stands in the way; change the schema at the producer, or leave the topic out",
     },
     Reason {
         code: "unsupported_type",

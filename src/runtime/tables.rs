@@ -28,7 +28,7 @@ use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::lookup::Bounds;
-use making::{define, ensure_schema, family};
+use making::{define, ensure_schema, server};
 use owners::Owners;
 
 /// Between two looks for a table that another process may be altering.
@@ -396,7 +396,7 @@ impl Tables {
         if !rule.create {
             return Err(refuse("no_table", format!("{} does not exist and `create` is off; create it", spec.name)));
         }
-        let statement = ddl::create_table(self.config.sink.dialect, spec, family(session).await?)
+        let statement = ddl::create_table(self.config.sink.dialect, spec, &server(session).await?)
             .map_err(|what| refuse("cannot_create", what))?;
         if !self.may_change {
             return Err(refuse("would_create", format!("{} does not exist and would be created", spec.name)));
@@ -458,7 +458,7 @@ fn key_names(rule: Option<&TopicRule>, met: Met<'_>) -> Result<Vec<String>, Refu
         _ => Err(Refused::Table(Rejection::table(
             "no_key",
             format!(
-                "the events of {} (topic {}) have no record key, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
+                "the events of {} (topic {}) have no record key that names its columns, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
                 met.source, met.topic
             ),
         ))),

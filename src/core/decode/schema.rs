@@ -38,8 +38,11 @@ impl Schema {
         self.fields.iter().find(|field| field.field.as_deref() == Some(name))
     }
 
-    /// The fields of a struct with their types.
+    /// The fields of a struct with their types; what is no struct is one field without a name.
     pub(super) fn row_fields(&self) -> Vec<Field> {
+        if self.base != "struct" {
+            return vec![Field::new("", self.wire_type(), self.optional)];
+        }
         self.fields
             .iter()
             .map(|field| Field {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::core::event::{Control, Decoded, Op, SourcePosition};
-use crate::core::record::SharedHead;
+use crate::core::record::{Headers, Payload, Record, SharedHead, TopicPartition};
 use crate::core::table::ColumnType;
 use crate::core::value::Value;
 use crate::core::wire::{Unit, WireType};
@@ -288,12 +288,31 @@ fn same_behind_its_head(
     let Some(value) = value else { return false };
     let shared = heads.share(value);
     assert_eq!(shared.whole(), value);
-    if !decoder.knows(shared.head()) {
+    let record = record(topic, key, Some(shared), &[]);
+    let opened = decoder.open(&record).expect("opened");
+    if !opened.is_rest {
         return false;
     }
-    let rest = format!("{:?}", decoder.decode_rest(topic, key, shared.body()));
+    let rest = format!("{:?}", decoder.read(topic, &opened));
     assert_eq!(rest, format!("{:?}", decoder.decode(topic, key, Some(value))));
     true
+}
+
+/// A record of a partition.
+pub(super) fn record(
+    topic: &str,
+    key: Option<&[u8]>,
+    value: Option<Payload>,
+    headers: &[(&str, Option<&[u8]>)],
+) -> Record {
+    Record {
+        at: TopicPartition::new(topic, 0),
+        offset: 0,
+        timestamp_ms: None,
+        key: key.map(Bytes::copy_from_slice),
+        value,
+        headers: Headers::pack(headers.iter().copied()),
+    }
 }
 
 proptest! {

@@ -3,6 +3,8 @@
 //! Types are chosen in [`super::types`]. Key columns are NOT NULL and compare as bytes: `COLLATE "C"` in PostgreSQL, a binary collation without padding and a length
 //! that an index can hold in MySQL. What the type of a source column does not tell is refused, not guessed.
 
+use std::collections::BTreeMap;
+
 use crate::core::table::{
     Contract, DELETED_COLUMN, DeleteMode, TOKEN_BYTES_MAX, TOKEN_COLUMN, Table, TableName, TableShape, TokenStorage,
 };
@@ -11,10 +13,20 @@ use crate::core::wire::{Field, TableSpec, WireType};
 use super::Dialect;
 use super::types::native_type;
 
+/// What the server has that decides about the types of made columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// Which of the two servers of the MySQL family it is.
+    pub family: Family,
+    /// PostgreSQL: types of installed extensions by their name (`hstore`), each as statements write it (`"public".hstore`).
+    pub types: BTreeMap<String, String>,
+}
+
 /// Which of the two servers of the MySQL family it is: their binary collations without padding have different names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Family {
     /// MariaDB (and for PostgreSQL and SQLite without meaning).
+    #[default]
     MariaDb,
     /// Oracle's MySQL.
     MySql,
@@ -30,14 +42,14 @@ impl Family {
 }
 
 /// The statement that makes a table of a spec. `Err` says which column cannot be made and what to do.
-pub fn create_table(dialect: Dialect, spec: &TableSpec, family: Family) -> Result<String, String> {
+pub fn create_table(dialect: Dialect, spec: &TableSpec, server: &Server) -> Result<String, String> {
     if spec.fields.is_empty() {
         return Err(format!("the events for {} do not tell its columns; create the table first", spec.name));
     }
     let mut columns = Vec::new();
     for field in &spec.fields {
         let is_key = spec.key.contains(&field.name);
-        let native = native_type(dialect, spec, field, is_key, family)?;
+        let native = native_type(dialect, spec, field, is_key, server)?;
         let null = if is_key || !field.optional { " not null" } else { "" };
         columns.push(format!("{} {native}{null}", dialect.ident(&field.name)));
     }
@@ -233,7 +245,7 @@ mod tests {
     #[test]
     fn tables_of_the_three_languages() {
         let made =
-            |dialect| create_table(dialect, &spec(TableName::new(Some("s"), "t")), Family::MariaDb).expect("made");
+            |dialect| create_table(dialect, &spec(TableName::new(Some("s"), "t")), &Server::default()).expect("made");
         assert_eq!(
             made(Dialect::Postgres),
             "create table if not exists \"s\".\"t\" (\"id\" bigint not null, \"Code \"\"x\"\"`\" text collate \"C\" not null, \
@@ -257,9 +269,9 @@ mod tests {
     fn what_is_not_known_is_refused_by_name() {
         let mut unknown = spec(TableName::new(None, "t"));
         unknown.fields[2].kind = WireType::Unsupported { name: "io.debezium.data.geometry.Point".into() };
-        let refusal = create_table(Dialect::Postgres, &unknown, Family::MariaDb).expect_err("refused");
+        let refusal = create_table(Dialect::Postgres, &unknown, &Server::default()).expect_err("refused");
         assert!(refusal.contains("\"price\"") && refusal.contains("geometry.Point"), "{refusal}");
         unknown.fields[2].kind = WireType::Untyped;
-        assert!(create_table(Dialect::Mysql, &unknown, Family::MySql).is_err());
+        assert!(create_table(Dialect::Mysql, &unknown, &Server::default()).is_err());
     }
 }

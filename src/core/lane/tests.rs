@@ -127,12 +127,13 @@ fn after_a_bad_record_was_found_batches_grow_again() {
     assert!(transactions < 40, "{transactions}");
 }
 
-/// A record whose unique value is still another row's is tried again together with what came meanwhile; it is put aside only if that
-/// does not help for a while, and says why.
+/// A record whose unique value is still another row's, or whose parent is not there, is tried again together with what came
+/// meanwhile; it is put aside only if that does not help for a while, and says why.
 #[test]
-fn a_clash_waits_for_what_frees_the_value() {
-    let failure = Failure::new(Class::Record, "23505", "unique key \"t_v_key\"");
-    for released in [true, false] {
+fn a_clash_waits_for_what_clears_the_way() {
+    let (unique, parent) = (("23505", "unique_violation"), ("mysql 1452", "foreign_key_violation"));
+    for ((code, reason), released) in [(unique, true), (unique, false), (parent, true), (parent, false)] {
+        let failure = Failure::new(Class::Record, code, "key \"t_v_key\"");
         let mut lane = lane(10);
         lane.assign(1, claim(1, 0, 1));
         lane.take(1, vec![record(0, 5), record(0, 6)], NOW);
@@ -141,7 +142,7 @@ fn a_clash_waits_for_what_frees_the_value() {
             let Ok(segment) = lane.cut(NOW + Duration::from_secs(1)) else { break };
             let has = |partition, offset| segment.records.iter().any(|r| r.at == at(partition) && r.offset == offset);
             let marked = lane.verdict(&segment.records[0]).map(|why| why.reason);
-            if marked == Some("unique_violation") {
+            if marked == Some(reason) {
                 quarantined = true;
                 lane.committed(segment.records.len(), &[advance(0, 5, 6)]);
             } else if has(0, 5) && !has(1, 0) {
@@ -158,7 +159,7 @@ fn a_clash_waits_for_what_frees_the_value() {
             }
         }
         assert!(lane.is_empty());
-        assert_eq!((quarantined, waits), if released { (false, 3) } else { (true, UNIQUE_TRIES) });
+        assert_eq!((quarantined, waits), if released { (false, 3) } else { (true, OTHERS_TRIES) });
     }
 }
 

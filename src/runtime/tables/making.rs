@@ -1,7 +1,7 @@
 //! Schemas and tables are made, perhaps by several processes at once.
 
 use crate::core::dialect::Dialect;
-use crate::core::dialect::ddl::Family;
+use crate::core::dialect::ddl::{Family, Server};
 use crate::core::failure::{Class, Failure};
 use crate::core::value::Value;
 use crate::sink::{Session, Statements};
@@ -21,14 +21,25 @@ pub(super) async fn ensure_schema(session: &mut Session, schema: &str) -> Result
     Ok(())
 }
 
-pub(super) async fn family(session: &mut Session) -> Result<Family, Failure> {
-    if session.dialect() != Dialect::Mysql {
-        return Ok(Family::MariaDb);
+/// What the server has that decides about the types of made columns.
+pub(super) async fn server(session: &mut Session) -> Result<Server, Failure> {
+    let mut server = Server::default();
+    match session.dialect() {
+        Dialect::Sqlite => {}
+        Dialect::Mysql => {
+            let version = session.query("select version()", &[]).await?;
+            let version = version.first().and_then(|row| row.first()?.as_text()).unwrap_or_default();
+            if !version.to_ascii_lowercase().contains("mariadb") {
+                server.family = Family::MySql;
+            }
+        }
+        Dialect::Postgres => {
+            let types = session.query(include_str!("../../../sql/postgres/extension_types.sql"), &[]).await?;
+            let text = |value: Option<&Value>| value.and_then(Value::as_text).map(str::to_owned);
+            server.types = types.iter().filter_map(|row| Some((text(row.first())?, text(row.get(1))?))).collect();
+        }
     }
-    let version = session.query("select version()", &[]).await?;
-    let version =
-        version.first().and_then(|row| row.first()?.as_text().map(str::to_ascii_lowercase)).unwrap_or_default();
-    Ok(if version.contains("mariadb") { Family::MariaDb } else { Family::MySql })
+    Ok(server)
 }
 
 /// Runs a statement that makes something. Another process may be making the same: also `if not exists` does not keep two

@@ -19,6 +19,7 @@ const PROTOCOL: u32 = 15;
 const TOOBIG: u32 = 18;
 const CONSTRAINT: u32 = 19;
 const CONSTRAINT_UNIQUE: u32 = CONSTRAINT | 8 << 8;
+const CONSTRAINT_FOREIGN_KEY: u32 = CONSTRAINT | 3 << 8;
 const MISMATCH: u32 = 20;
 const NOTADB: u32 = 26;
 
@@ -28,6 +29,11 @@ pub(super) fn classify(error: Error) -> Failure {
         Error::Database(database) if extended(database.as_ref()) == Some(CONSTRAINT_UNIQUE) => {
             let what = "a unique key other than the business key is violated";
             Failure::new(Class::Record, "sqlite unique", format!("{what}: {}", database.message()))
+        }
+        Error::Database(database) if extended(database.as_ref()) == Some(CONSTRAINT_FOREIGN_KEY) => {
+            // The message names neither the table nor the key.
+            let what = "a foreign key refuses the row: its parent is not there, or a child of it still is";
+            Failure::new(Class::Record, "sqlite foreign key", what)
         }
         Error::Database(database) => by_code(code(database.as_ref()), database.message()),
         Error::WorkerCrashed | Error::Io(_) | Error::Protocol(_) => {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::secret::Secret;
-use crate::core::dialect::ddl::{self, Family};
+use crate::core::dialect::ddl::{self, Server};
 use crate::core::plan::{Applied, Delete, Orphan, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::{Token, TokenWriter};
@@ -52,7 +52,7 @@ impl Bench {
     }
 
     async fn of(spec: TableSpec) -> Self {
-        let made = ddl::create_table(Dialect::Sqlite, &spec, Family::MariaDb).expect("ddl");
+        let made = ddl::create_table(Dialect::Sqlite, &spec, &Server::default()).expect("ddl");
         Self::with(&[&made], spec).await
     }
 

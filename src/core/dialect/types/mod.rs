@@ -19,7 +19,7 @@ mod sqlite;
 use crate::core::wire::{Field, TableSpec, WireType};
 
 use super::Dialect;
-use super::ddl::Family;
+use super::ddl::Server;
 
 /// The type of a column for a field of an event. `Err` says why there is none and what to do.
 pub(super) fn native_type(
@@ -27,7 +27,7 @@ pub(super) fn native_type(
     spec: &TableSpec,
     field: &Field,
     is_key: bool,
-    family: Family,
+    server: &Server,
 ) -> Result<String, String> {
     match &field.kind {
         WireType::Untyped => {
@@ -52,7 +52,9 @@ pub(super) fn native_type(
     }
     Ok(match dialect {
         Dialect::Postgres => postgres::column_type(&field.kind, is_key),
-        Dialect::Mysql => mysql::column_type(&field.kind, is_key.then(|| mysql::key_chars(spec.key.len())), family),
+        Dialect::Mysql => {
+            mysql::column_type(&field.kind, is_key.then(|| mysql::key_chars(spec.key.len())), server.family)
+        }
         Dialect::Sqlite => sqlite::column_type(&field.kind).to_owned(),
     })
 }

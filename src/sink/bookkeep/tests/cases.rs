@@ -12,7 +12,7 @@ use super::super::*;
 use super::Database;
 pub(super) use super::news::{a_table_belongs_to_one_scope, news_of_sources_add_up};
 use crate::core::dialect::Dialect;
-use crate::core::dialect::ddl::{self, Family};
+use crate::core::dialect::ddl::{self, Server};
 use crate::core::ledger::Top;
 use crate::core::plan::{Counts, LedgerEntry, Mark, QuarantinedRecord};
 use crate::core::record::{Headers, TopicPartition};
@@ -426,7 +426,7 @@ pub(super) async fn stored_tokens_are_those_of_rows_and_tombstones(database: &Da
         delete: DeleteMode::Hard,
         token_storage: TokenStorage::Column,
     };
-    let made = ddl::create_table(dialect, &spec, Family::MariaDb).expect("ddl");
+    let made = ddl::create_table(dialect, &spec, &Server::default()).expect("ddl");
     session.execute(&made, &[]).await.expect("table");
     let shape = session.describe(&spec.name).await.expect("describe").expect("there");
     let table = Table {

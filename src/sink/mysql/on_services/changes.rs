@@ -343,7 +343,7 @@ async fn tables_that_lastword_makes_are_ones_that_it_can_write() {
         delete: DeleteMode::Soft,
         token_storage: TokenStorage::Column,
     };
-    let ddl = ddl::create_table(Dialect::Mysql, &spec, ddl::Family::MariaDb).expect("ddl");
+    let ddl = ddl::create_table(Dialect::Mysql, &spec, &ddl::Server::default()).expect("ddl");
     let table = world.table("made", &ddl, &["name", "id"], SOFT).await;
     let wide: Vec<_> = table.shape.columns.iter().map(|column| column.wide_equality.as_deref()).collect();
     assert_eq!(wide[..2], [None, None], "{ddl}");
@@ -354,7 +354,7 @@ async fn tables_that_lastword_makes_are_ones_that_it_can_write() {
     assert_eq!(world.apply(&plan).await.superseded_by_row, 3);
 
     let log = ddl::change_log_spec(TableName::new(None, "log"));
-    let ddl = ddl::create_table(Dialect::Mysql, &log, ddl::Family::MariaDb).expect("ddl");
+    let ddl = ddl::create_table(Dialect::Mysql, &log, &ddl::Server::default()).expect("ddl");
     let key: Vec<&str> = log.key.iter().map(String::as_str).collect();
     let table = world.table("log", &ddl, &key, Kind { contract: Contract::ChangeLog, ..HARD }).await;
     let mut values = vec![Value::Null; table.shape.columns.len()];
