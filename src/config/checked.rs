@@ -267,6 +267,16 @@ pub struct TopicRule {
     pub rule: TableRule,
 }
 
+impl TopicRule {
+    /// The rule as people find it in the configuration.
+    pub fn label(&self) -> String {
+        match &self.source_table {
+            Some(table) => format!("{} (source_table {table})", self.topic.as_str()),
+            None => self.topic.as_str().to_owned(),
+        }
+    }
+}
+
 /// Which topics a rule is for.
 #[derive(Clone, Debug)]
 pub enum TopicMatch {

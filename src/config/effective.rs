@@ -139,6 +139,9 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
         page.list("order_by", &rule.order_by);
     }
     write_rule(page, &rule.rule);
+    for (column, to) in &rule.rule.columns.renamed {
+        page.section(&format!("[table.columns.{}]", quoted(column))).text("to", to);
+    }
 }
 
 fn write_rule(page: &mut Page, rule: &TableRule) {

@@ -154,6 +154,20 @@ impl Read for Properties {
     }
 }
 
+/// `[table.columns.NAME]`, by the columns' names in the source.
+pub type RawColumns = Vec<(String, RawColumn)>;
+
+impl Read for RawColumns {
+    fn read(node: &Node, key: &str, report: &mut Report) -> Option<Self> {
+        let Data::Table { entries, .. } = &node.data else { return refuse(node, key, "a table", report) };
+        let read = |(name, node): &(String, Node)| {
+            Some((name.clone(), RawColumn::read(node, &format!("{key}.{name}"), report)?))
+        };
+        let columns: Vec<Option<_>> = entries.iter().map(read).collect();
+        columns.into_iter().collect()
+    }
+}
+
 impl Read for Vec<RawRule> {
     fn read(node: &Node, key: &str, report: &mut Report) -> Option<Self> {
         let Data::List(items) = &node.data else {
@@ -369,6 +383,8 @@ section! {
         include_columns: Texts,
         /// Columns that are not written.
         exclude_columns: Texts,
+        /// Single columns.
+        columns: RawColumns,
         /// Applies nothing.
         skip: bool,
         /// As in [`RawDefaults`], like all that follow.
@@ -391,6 +407,14 @@ section! {
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
         resnapshot: Resnapshot,
+    }
+}
+
+section! {
+    /// `[table.columns.NAME]`
+    RawColumn {
+        /// The destination's name of the column.
+        to: String,
     }
 }
 

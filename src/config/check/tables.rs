@@ -1,10 +1,11 @@
 //! `[defaults]` and `[[table]]`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::checked::{Form, Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, RawDefaults, RawRule, RawTombstones};
+use crate::config::raw::{Evolve, RawColumns, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::naming::{ColumnNames, Columns, Pattern, Template, reserved};
@@ -167,7 +168,7 @@ impl Checker<'_> {
                 prefix: raw.column_prefix.value().unwrap_or(&defaults.columns.names.prefix).clone(),
                 suffix: raw.column_suffix.value().unwrap_or(&defaults.columns.names.suffix).clone(),
             },
-            ..Columns::default()
+            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
         };
         let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
         for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
@@ -249,6 +250,7 @@ impl Checker<'_> {
     fn refuse_columns(&mut self, raw: &RawRule, number: usize, why: &str) {
         self.refuse_key(&raw.include_columns, &path(number, "include_columns"), why);
         self.refuse_key(&raw.exclude_columns, &path(number, "exclude_columns"), why);
+        self.refuse_key(&raw.columns, &path(number, "columns"), why);
         self.refuse_key(&raw.column_case, &path(number, "column_case"), why);
         self.refuse_key(&raw.column_prefix, &path(number, "column_prefix"), why);
         self.refuse_key(&raw.column_suffix, &path(number, "column_suffix"), why);
@@ -295,6 +297,24 @@ impl Checker<'_> {
             }
         }
         patterns
+    }
+
+    /// The new names of single columns.
+    fn renamed(&mut self, field: &Field<RawColumns>, key: &str, dialect: Option<Dialect>) -> BTreeMap<String, String> {
+        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        for (column, raw) in field.value().into_iter().flatten() {
+            let Some(to) = raw.to.given() else { continue };
+            let key = format!("{key}.{column}.to");
+            self.name(dialect, &to.value, &to.origin, &key);
+            if to.value.starts_with(OWN_COLUMNS) {
+                self.report.add(&to.origin, &key, format!("{:?} is a column of lastword's own", to.value));
+            }
+            if let Some((other, _)) = renamed.iter().find(|(_, known)| **known == to.value) {
+                self.report.add(&to.origin, &key, format!("{other:?} has that name already"));
+            }
+            renamed.insert(column.clone(), to.value.clone());
+        }
+        renamed
     }
 
     /// The template of a table's name. What its variables will bring is checked when a table is met.
