@@ -42,7 +42,6 @@ on_both! {
     hostile_names: names::hostile_names;
     other_types: names::other_types;
     versions_and_tenants: naming::versions_and_tenants;
-    hundreds_of_tenants: naming::hundreds_of_tenants;
     offsets_set_under_an_idle_process: set_over_kafka;
     an_epoch_for_a_restored_source: epoch_over_kafka;
     tombstones_may_go: collected_tombstones;
