@@ -38,7 +38,10 @@ pub(super) fn natives(database: &Database, table: &str) -> BTreeMap<String, Stri
 /// Cells of a table in one form, by key.
 pub(super) fn cells(database: &Database, family: &Family, reading: Reading) -> BTreeMap<i64, Vec<Option<String>>> {
     let natives = natives(database, family.name);
-    let native = |place: usize| natives[&format!("c{place}")].as_str();
+    let native = |place: usize| {
+        let found = natives.get(&format!("c{place}"));
+        found.unwrap_or_else(|| panic!("no column c{place} of {} among {natives:?}", family.name)).as_str()
+    };
     let selected: Vec<String> = (0..family.columns.len())
         .map(|place| expression(database.dialect, &format!("c{place}"), native(place)))
         .collect();

@@ -53,7 +53,11 @@ pub(super) fn run(source: &Source, setting: &Setting, dialect: Dialect, tables: 
     let program = Program::new(&config(source, setting, &database));
     let ended = program.start(&["run", "--until-caught-up", "--json"]).wait(LIMIT);
     // 4: partitions are halted, which is told of their tables.
-    assert!(matches!(ended.code, Some(0 | 4)) && !ended.stdout.is_empty(), "{} into {dialect:?}: {ended:?}", setting.name);
+    assert!(
+        matches!(ended.code, Some(0 | 4)) && !ended.stdout.is_empty(),
+        "{} into {dialect:?}: {ended:?}",
+        setting.name
+    );
     let halted = halts(&ended.json());
     let quarantined = quarantined(&database);
     let mut found = Found::default();
