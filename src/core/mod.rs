@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod event;
 pub mod failure;
 pub mod framing;
+pub mod geometry;
 pub mod guard;
 pub mod lane;
 pub mod ledger;

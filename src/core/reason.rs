@@ -96,6 +96,11 @@ const REASONS: &[Reason] = &[
         remedy: "raise the server's limit and `lastword quarantine retry` the record",
     },
     Reason {
+        code: "refused_by_destination",
+        meaning: "the database refuses the row: a constraint, a trigger, a type; its own error code is named",
+        remedy: "change the table, then `lastword quarantine retry` the record",
+    },
+    Reason {
         code: "several_changes",
         meaning: "the record holds several changes (rows of one statement, a key that moved), and a change log keeps one for each record",
         remedy: "let the producer write one row a message, or keep the table as `final-state`",
