@@ -97,7 +97,11 @@ impl Source {
 
     /// Zero dates are values, too; anything else that is not exact is a mistake.
     fn execute(&self, sql: &str) {
-        let modes = if self.database.dialect == Dialect::Mysql { "set statement sql_mode = 'STRICT_ALL_TABLES' for " } else { "" };
+        let modes = if self.database.dialect == Dialect::Mysql {
+            "set statement sql_mode = 'STRICT_ALL_TABLES' for "
+        } else {
+            ""
+        };
         self.database.execute(&format!("{modes}{sql}"));
     }
 
