@@ -33,3 +33,4 @@ pub mod unavailable;
 pub mod value;
 pub mod verdict;
 pub mod wire;
+pub mod wkb;

@@ -58,8 +58,7 @@ pub(super) fn run(source: &Source, setting: &Setting, dialect: Dialect, tables: 
         "{} into {dialect:?}: {ended:?}",
         setting.name
     );
-    let summary = ended.json();
-    let halted = halts(&summary);
+    let halted = halts(&ended.json());
     let quarantined = quarantined(&database);
     let mut found = Found::default();
     for family in source.families {

@@ -21,10 +21,13 @@ fn texts(row: &Option<RawRow<'_>>) -> Option<String> {
     Some(cells.map(|(field, cell)| format!("{}={}", field.name, cell.get())).collect::<Vec<_>>().join(" "))
 }
 
+/// Key, value and headers of a record.
+type Parts<'p> = (Option<&'p [u8]>, Option<&'p str>, &'p [(&'p str, Option<&'p [u8]>)]);
+
 /// What `see` finds in the change that a record is.
 fn seen<T>(
     rules: TopicRules,
-    (key, value, headers): (Option<&[u8]>, Option<&str>, &[(&str, Option<&[u8]>)]),
+    (key, value, headers): Parts<'_>,
     see: impl Fn(&RawEvent<'_>) -> T,
 ) -> Result<Option<T>, Rejection> {
     let mut decoder = TopicDecoder::new(rules);
