@@ -145,6 +145,7 @@ fn column(row: &[Value], strict: bool, keys: usize) -> Column {
         native,
         nullable: row[2].as_int() == Some(0) && !is_row_number,
         generated: matches!(row[5].as_int(), Some(2 | 3)),
+        identity: false,
         has_default: !row[3].is_null() || is_row_number,
         wide_equality,
     }
