@@ -75,6 +75,7 @@ words!(Evolve { "none" => Evolve::None, "add" => Evolve::Add, "widen" => Evolve:
 words!(PlainDecimal { "base64" => PlainDecimal::Base64, "text" => PlainDecimal::Text });
 words!(PlainTime {
     "adaptive" => PlainTime::Adaptive,
+    "adaptive_time_microseconds" => PlainTime::AdaptiveTimeMicros,
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,

@@ -213,6 +213,11 @@ fn what_a_column_alone_cannot_tell_has_to_be_said() {
     assert!(matches!(untyped("1", &stamp, says(None, None)), Err(Misfit::Undecided(_))));
     assert_eq!(untyped("1", &stamp, says(None, Some(PlainTime::Adaptive))), Ok(Value::Timestamp(1)));
     assert_eq!(untyped("1", &stamp, says(None, Some(PlainTime::Millis))), Ok(Value::Timestamp(1000)));
+    let short = ColumnType::TimeSpan { digits: 3 };
+    assert_eq!(untyped("-1", &short, says(None, Some(PlainTime::Adaptive))), Ok(Value::Time(-1000)));
+    assert_eq!(untyped("-1000", &short, says(None, Some(PlainTime::AdaptiveTimeMicros))), Ok(Value::Time(-1000)));
+    let short = ColumnType::Timestamp { digits: 3 };
+    assert_eq!(untyped("1", &short, says(None, Some(PlainTime::AdaptiveTimeMicros))), Ok(Value::Timestamp(1000)));
 }
 
 #[derive(Deserialize)]
