@@ -18,6 +18,7 @@ use crate::runtime::tables::{Met, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
 use crate::sink::bookkeep;
 use crate::sink::{Session, Sink};
+use crate::source::registry::Registry;
 use crate::source::{LogEvent, ReadRange, Said, Source, SourceCommand, SourceEvent, TopicInfo, next_generation};
 
 use super::context::Context;
@@ -95,11 +96,16 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
         None => "no bookkeeping yet; `lastword run` makes it".to_owned(),
     };
     let source = Source::new(&config.source, &config.pipeline)?;
+    let registry = Registry::new(&config)?;
+    registry.check().await?;
     let topics = source.topics().await?;
     let tables = Tables::new(Arc::clone(&config), sink, false);
     let mut findings = Vec::new();
     for topic in &topics {
-        let records = sample(&source, topic).await?;
+        let mut records = sample(&source, topic).await?;
+        for record in &mut records {
+            registry.open(record).await?;
+        }
         findings.extend(judge(&config, &tables, topic, &records).await?);
     }
     refuse_two_sources(&mut session, &mut findings).await?;
@@ -203,6 +209,9 @@ async fn judge(
         let policy = OrderPolicy::Source;
         let scope = scope_description(&policy, &event.source, &event.position, "", &record.at, "");
         let mut finding = finding(config, tables, met).await?;
+        if record.framed.is_some() {
+            finding.why.push_str("; schemas from the registry");
+        }
         // A table that is not there yet is ordered by the source unless a rule says otherwise.
         let rule = tables.rule(&topic.topic, &event.table);
         let by_source = has_position

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use url::Url;
+
 use crate::core::decode::{TopicDecoder, TopicRules};
 use crate::core::dialect::Dialect;
 use crate::core::event::{Rejection, SourceTable};
@@ -16,6 +18,7 @@ use crate::core::unavailable::Unavailable;
 use super::secret::Secret;
 
 pub use crate::core::decode::{Form, KeyFormat, PlainDecimal, PlainRules as PlainConfig, PlainTime};
+pub use crate::core::framing::IdBytes;
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -24,6 +27,8 @@ pub struct Config {
     pub pipeline: String,
     /// Where change events come from.
     pub source: SourceConfig,
+    /// Where the schemas of framed records are.
+    pub registry: Option<RegistryConfig>,
     /// Where they go.
     pub sink: SinkConfig,
     /// Limits of batches.
@@ -161,6 +166,52 @@ pub struct FileConfig {
     pub paths: Vec<PathBuf>,
     /// Only these topics, if any are named.
     pub topics: Vec<String>,
+}
+
+/// A schema registry.
+#[derive(Clone, Debug)]
+pub struct RegistryConfig {
+    /// Base URLs, asked in turn: of the Confluent API (`http://host:8081`, `http://host:8080/apis/ccompat/v7`).
+    pub urls: Vec<Url>,
+    /// What ids in records name; `None`: 4 bytes an id of the Confluent API, 8 bytes a global id of Apicurio.
+    pub ids: Option<SchemaIds>,
+    /// Bytes of an id.
+    pub id_bytes: IdBytes,
+    /// Who asks.
+    pub auth: RegistryAuth,
+    /// PEM file of authorities in place of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// PEM files of a client certificate and of its key.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+}
+
+/// What an id in a record names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaIds {
+    /// A schema of the Confluent API.
+    Schema,
+    /// A version of an artifact of Apicurio, by its global id.
+    Global,
+    /// A content of Apicurio.
+    Content,
+}
+
+/// Who asks a schema registry.
+#[derive(Clone, Debug)]
+pub enum RegistryAuth {
+    /// Nobody in particular.
+    None,
+    /// A user with a password.
+    Basic {
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Whoever holds this token.
+    Bearer(Secret),
 }
 
 /// A destination.

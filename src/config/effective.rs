@@ -6,8 +6,8 @@ use crate::core::naming::{Columns, Pattern};
 use crate::core::table::{DeleteMode, TokenStorage};
 
 use super::checked::{
-    Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SourceConfig,
-    Start, TableRule, TopicRule,
+    Config, FileConfig, IdBytes, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, RegistryAuth,
+    RegistryConfig, Resnapshot, SchemaIds, SourceConfig, Start, TableRule, TopicRule,
 };
 use super::secret::{HIDDEN, redact_url};
 use super::units::{format_duration, format_size};
@@ -33,6 +33,9 @@ pub fn effective(config: &Config) -> String {
         client.keys().for_each(|name| {
             page.text(&quoted(name), HIDDEN);
         });
+    }
+    if let Some(registry) = &config.registry {
+        write_registry(&mut page, registry);
     }
     page.section("[sink]")
         .text("url", &redact_url(config.sink.url.expose()))
@@ -112,6 +115,38 @@ fn write_files(page: &mut Page, file: &FileConfig) {
     if !file.topics.is_empty() {
         page.list("topics", &file.topics);
     }
+}
+
+fn write_registry(page: &mut Page, registry: &RegistryConfig) {
+    let urls: Vec<&str> = registry.urls.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
+    page.section("[registry]").text("url", &urls.join(","));
+    if let Some(ids) = registry.ids {
+        page.text(
+            "ids",
+            match ids {
+                SchemaIds::Schema => "schema",
+                SchemaIds::Global => "global",
+                SchemaIds::Content => "content",
+            },
+        );
+    }
+    match registry.id_bytes {
+        IdBytes::Either => {}
+        IdBytes::Four => _ = page.plain("id_bytes", 4),
+        IdBytes::Eight => _ = page.plain("id_bytes", 8),
+    }
+    match &registry.auth {
+        RegistryAuth::None => {}
+        RegistryAuth::Basic { user, .. } => _ = page.text("user", user).text("password", HIDDEN),
+        RegistryAuth::Bearer(_) => _ = page.text("token", HIDDEN),
+    }
+    if let Some(path) = &registry.ca_file {
+        page.text("ca_file", &path.display().to_string());
+    }
+    if let Some((certificate, key)) = &registry.certificate {
+        page.text("cert_file", &certificate.display().to_string()).text("key_file", &key.display().to_string());
+    }
+    page.text("timeout", &format_duration(registry.timeout));
 }
 
 fn write_topic_rule(page: &mut Page, rule: &TopicRule) {

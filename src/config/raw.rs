@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
+use super::checked::{
+    Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SchemaIds, Start,
+};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -102,6 +104,11 @@ words!(KeyFormat {
     "string" => KeyFormat::Text,
     "long" => KeyFormat::Long,
     "none" => KeyFormat::None,
+});
+words!(SchemaIds {
+    "schema" => SchemaIds::Schema,
+    "global" => SchemaIds::Global,
+    "content" => SchemaIds::Content,
 });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
@@ -219,6 +226,8 @@ section! {
         pipeline: RawPipeline,
         /// `[source]`
         source: RawSource,
+        /// `[registry]`
+        registry: RawRegistry,
         /// `[sink]`
         sink: RawSink,
         /// `[batch]`
@@ -271,6 +280,32 @@ section! {
         regression_margin: Duration,
         /// Files: paths, with `*`.
         paths: Texts,
+    }
+}
+
+section! {
+    /// `[registry]`
+    RawRegistry {
+        /// Base URLs with commas between.
+        url: String,
+        /// What ids in records name.
+        ids: SchemaIds,
+        /// Bytes of an id.
+        id_bytes: i64,
+        /// User of basic authentication.
+        user: String,
+        /// Its password.
+        password: Property,
+        /// Bearer token.
+        token: Property,
+        /// PEM file of authorities in place of the system's.
+        ca_file: String,
+        /// PEM file of a client certificate and what signed it.
+        cert_file: String,
+        /// PEM file of its key.
+        key_file: String,
+        /// Longest wait for an answer.
+        timeout: Duration,
     }
 }
 

@@ -76,6 +76,7 @@ fn config() -> Arc<Config> {
     Arc::new(Config {
         pipeline: LIVE.into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
+        registry: None,
         sink,
         batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults,

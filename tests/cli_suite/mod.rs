@@ -5,6 +5,7 @@ mod check;
 mod contracts;
 mod epochs;
 mod forms;
+mod framed;
 mod keys;
 mod names;
 mod naming;

@@ -1,6 +1,7 @@
 //! What a configuration means: defaults filled in, everything judged. All problems go to one report; a part that cannot
 //! be used becomes `None`, so that the other parts are still judged.
 
+mod registry;
 mod sink;
 mod source;
 mod tables;
@@ -54,6 +55,7 @@ impl Checker<'_> {
     pub fn config(&mut self, raw: Raw) -> Option<Config> {
         let pipeline = self.pipeline(&section(raw.pipeline));
         let sink = self.sink(&section(raw.sink));
+        let registry = self.registry(&section(raw.registry));
         let raw_source = section(raw.source);
         let source = self.source(&raw_source, pipeline.as_deref().unwrap_or_default());
         let dialect = sink.as_ref().map(|sink| sink.dialect);
@@ -70,6 +72,7 @@ impl Checker<'_> {
         Some(Config {
             pipeline: pipeline?,
             source: source?,
+            registry,
             sink: sink?,
             batch,
             defaults,

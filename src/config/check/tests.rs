@@ -359,3 +359,33 @@ fn shipped_configurations_can_be_used() {
     }
     assert_eq!(seen, 2);
 }
+
+/// A registry is taken with its secrets hidden, and what contradicts itself is refused by key, without a secret in the message.
+#[test]
+fn a_registry_is_judged() {
+    let with = |section: &str| format!("{SMALL}[registry]\n{section}");
+    assert!(read(SMALL).registry.is_none());
+    let text = with(
+        "url = \"http://a:8081, https://b/apis/ccompat/v7\"\nuser = \"u\"\npassword = { env = \"PW\" }\nid_bytes = 8\nids = \"global\"",
+    );
+    let config = read_with(&text, &[("PW", "sEcReT")], &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let page = effective(&config);
+    assert!(page.contains("url = \"http://a:8081,https://b/apis/ccompat/v7\"") && !page.contains("sEcReT"), "{page}");
+    assert!(format!("{config:?}").contains("Secret(***)") && !format!("{config:?}").contains("sEcReT"));
+    for (section, key) in [
+        ("", "registry.url"),
+        ("url = \"http://u:sEcReT@a\"", "registry.url"),
+        ("url = \"ftp://a\"", "registry.url"),
+        ("url = \"http://a?token=sEcReT\"", "registry.url"),
+        ("url = \"http://a\"\nid_bytes = 5", "registry.id_bytes"),
+        ("url = \"http://a\"\nids = \"local\"", "registry.ids"),
+        ("url = \"http://a\"\nuser = \"u\"", "registry.user"),
+        ("url = \"http://a\"\npassword = \"sEcReT\"", "registry.password"),
+        ("url = \"http://a\"\nuser = \"u\"\npassword = \"sEcReT\"\ntoken = \"sEcReT\"", "registry.token"),
+        ("url = \"http://a\"\ncert_file = \"c.pem\"", "registry.cert_file"),
+        ("url = \"http://a\"\ntimeout = \"1ms\"", "registry.timeout"),
+    ] {
+        let found = problems(&with(section), &[], &[]);
+        assert!(found.len() == 1 && found[0].contains(key) && !found[0].contains("sEcReT"), "{section}: {found:?}");
+    }
+}

@@ -26,6 +26,7 @@ fn record(offset: i64) -> Record {
         key: Some(Bytes::from_static(b"k")),
         value: None,
         headers: Headers::default(),
+        framed: None,
     }
 }
 

@@ -216,6 +216,7 @@ fn record(event: &Event) -> Record {
         key: Some(Bytes::from_static(b"k")),
         value: None,
         headers: Headers::default(),
+        framed: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
     Config {
         pipeline: "p".into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
+        registry: None,
         sink: sink.clone(),
         batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults: rule,
@@ -123,6 +124,7 @@ impl Flow {
                 key: Some(Bytes::from(format!("{{\"id\":{id}}}"))),
                 value: Some(Bytes::from(value.clone()).into()),
                 headers: Headers::default(),
+                framed: None,
             });
             *offset += 1;
         }
@@ -174,6 +176,7 @@ impl Flow {
             key: kept.key,
             value: kept.value.map(Into::into),
             headers: kept.headers,
+            framed: None,
         };
         let incarnation: Arc<str> = kept.entry.incarnation.as_str().into();
         match (self.other)().retry(&record, &incarnation, id, &mut self.session).await.expect("planned") {
