@@ -316,7 +316,7 @@ impl SourcePosition {
 
 /// File and position in one number. A binlog file of more than 4 GiB (one huge transaction) has its rest at one number; there the
 /// position inside decides.
-fn binlog_number(file: u64, pos: u64) -> u64 {
+pub(super) fn binlog_number(file: u64, pos: u64) -> u64 {
     let low = u64::from(u32::MAX);
     (file.min(low) << 32) | pos.min(low)
 }

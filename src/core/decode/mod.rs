@@ -25,8 +25,7 @@ pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, f
 pub use envelope::{TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;
-#[cfg(test)]
-pub(in crate::core) use numbers::binlog_file;
+pub(in crate::core) use numbers::{binlog_file, lsn_text, mariadb_gtid, mysql_gtid};
 pub use open::{Opened, says_null};
 
 #[cfg(test)]
