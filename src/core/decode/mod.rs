@@ -21,7 +21,9 @@ mod row;
 mod schema;
 mod wrapped;
 
-pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use cell::{
+    Binary, CellRules, Misfit, OnUnrepresentable, PlainDecimal, PlainRules, PlainTime, fit_cell, nearest_cell, row_json,
+};
 pub use envelope::{TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;
