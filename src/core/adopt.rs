@@ -21,8 +21,8 @@
 //! ≤ *L* serves in the same way as an *e*: what was streamed before it had been committed, what follows it has a greater *e*.
 //!
 //! What has no *e*: the first transaction behind a snapshot. Its tokens may be as low as its *l*, so *A* is put below every one that is
-//! not known to be in the dump, as it is when an event behind it in its partition has an *e* at or before *L*. Rows of
-//! blocking and incremental snapshots that lose hold nothing that the stream behind them does not bring.
+//! not known to be in the dump. It is when events behind it in its partition have two *e* at or before *L*: a connector that is killed
+//! inside it sends the rest with one of its own places as *e* (seen), so one is no proof. Rows of blocking and incremental snapshots that lose hold nothing that the stream behind them does not bring.
 //!
 //! # Why GTIDs and binlog positions are simpler
 //!
@@ -81,7 +81,11 @@ pub fn parse_gtids(text: &str) -> Option<Dump> {
             let last = numbers.strip_prefix("1-")?;
             mysql_gtid(&format!("{marker}:{last}"))
         });
-        last.or_else(|| mysql_gtid(text)).or_else(|| mariadb_gtid(text)).filter(|gtid| !gtid.marker.is_empty())
+        let gtid = last.or_else(|| mysql_gtid(text)).or_else(|| mariadb_gtid(text))?;
+        // A tag begins with a letter; what begins with a digit are more numbers of the set.
+        let (uuid, tag) = gtid.marker.split_once(':').map_or((&*gtid.marker, None), |(uuid, tag)| (uuid, Some(tag)));
+        let is_tag = |tag: &str| !tag.contains(':') && tag.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        (!uuid.is_empty() && tag.is_none_or(is_tag)).then_some(gtid)
     };
     text.split(',').map(one).collect::<Option<Vec<_>>>().map(Dump::Gtids)
 }
@@ -113,12 +117,23 @@ struct Partition {
     out: Option<i64>,
     /// First offset of an event that follows the greatest commit at or before the dump.
     after_best: Option<i64>,
-    /// First offset and least number of events of which nothing is known.
-    unknown: Option<(i64, u64)>,
+    /// Events of which nothing is known.
+    unknown: Option<Unknown>,
     /// It has a position at or before the dump's.
     reaches: bool,
     /// Greatest place of a streamed event.
     streamed: Option<u64>,
+}
+
+/// Events of a first transaction, which names no commit before it.
+#[derive(Clone, Copy, Debug)]
+struct Unknown {
+    /// Offset of the first.
+    first: i64,
+    /// Least of their numbers.
+    least: u64,
+    /// The end of a commit that an event behind them named.
+    behind: Option<u64>,
 }
 
 /// Looks through the topics of a table.
@@ -204,15 +219,17 @@ impl Survey {
             Part::In => seen.reaches = true,
             Part::After(end) => {
                 seen.reaches = true;
-                // What lies before it in its partition had ended when it began.
-                seen.unknown = None;
+                seen.unknown = seen.unknown.and_then(|unknown| match unknown.behind {
+                    None => Some(Unknown { behind: Some(end), ..unknown }),
+                    Some(before) => (end <= before).then_some(unknown),
+                });
                 if best == Some(end) {
                     seen.after_best.get_or_insert(offset);
                 }
             }
             Part::Unknown(least) => {
-                let (first, low) = seen.unknown.unwrap_or((offset, least));
-                seen.unknown = Some((first, low.min(least)));
+                let known = seen.unknown.unwrap_or(Unknown { first: offset, least, behind: None });
+                seen.unknown = Some(Unknown { first: known.first, least: known.least.min(least), behind: None });
             }
             Part::Out => drop(seen.out.get_or_insert(offset)),
             Part::Apart => {}
@@ -331,7 +348,7 @@ impl Survey {
             return Err("the topics hold no event of the table, so its source is not known".to_owned());
         };
         let first = |(at, (_, seen)): (TopicPartition, (i64, Partition))| {
-            let offsets = [seen.out, seen.after_best, seen.unknown.map(|(offset, _)| offset)];
+            let offsets = [seen.out, seen.after_best, seen.unknown.map(|unknown| unknown.first)];
             Some((at, offsets.into_iter().flatten().min()?))
         };
         Ok(Adopted { token, first_offsets: self.partitions.into_iter().filter_map(first).collect(), gaps })
@@ -344,7 +361,8 @@ impl Survey {
             Dump::Token(token) => *token,
             _ if !reaches => lowest(self.layout?).finish(),
             Dump::Lsn(_) => {
-                let unknown = self.partitions.values().filter_map(|(_, seen)| seen.unknown).map(|(_, least)| least);
+                let unknown =
+                    self.partitions.values().filter_map(|(_, seen)| seen.unknown).map(|unknown| unknown.least);
                 let bound = unknown.chain(self.best).min().unwrap_or(0);
                 begin(Layout::Postgres).number(bound).phase(Phase::Snapshot).number(0).finish()
             }

@@ -375,11 +375,17 @@ async fn scope(
 fn refuse_standing(table: &Table, token: &Token, standing: &Standing) -> Result<(), Failure> {
     let Standing { lower, graves, .. } = standing;
     let name = table.name();
+    if standing.without + standing.others + standing.at_bound + lower == 0 {
+        return Err(refused(format!(
+            "{name} is empty: with the token of a dump everything that the dump should hold would be missing. Load it first; an empty \
+             table needs no adoption, the pipeline fills it"
+        )));
+    }
     if *lower > 0 || *graves > 0 || standing.has_floor {
         return Err(refused(format!(
             "the pipeline has applied events to {name} that the dump has ({lower} rows and {graves} tombstones are older than it): what \
-             they changed would stay wrong. Stop the pipeline, empty the table, `lastword tombstones reset --table {name}`, restore the \
-             dump and adopt it before the pipeline runs again"
+             they changed would stay wrong. Stop the pipeline, restore the dump into a table of another name (`into`), and adopt that \
+             one before the pipeline runs again"
         )));
     }
     match standing.bound {

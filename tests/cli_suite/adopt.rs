@@ -51,10 +51,12 @@ pub(super) fn filled_by_hand(dialect: Dialect) {
         database.execute(&format!("insert into {table} (id, name) values (1, 'a2'), (2, 'b')"));
         let extra = format!("[defaults]\ntoken_storage = \"{storage}\"\n");
         let program = over_files(&database, &people(database.home()).records, &extra);
-        let columns = database.columns("people");
+        let name =
+            if dialect == Dialect::Postgres { format!("{}.people", database.home()) } else { "people".to_owned() };
+        let columns = database.columns(&name);
         let planned = program.run(&adopt("people", &["--lsn", "0/1E", "--dry-run"])).ok().json();
         assert_eq!((number(&planned, "rows"), number(&planned, "adopted"), &planned["done"]), (2, 0, &json!(false)));
-        assert_eq!(database.columns("people"), columns, "a dry run changed the table");
+        assert_eq!(database.columns(&name), columns, "a dry run changed the table");
         let done = program.run(&adopt("people", &["--lsn", "30", "--yes"])).ok().json();
         assert_eq!((number(&done, "adopted"), &done["done"]), (2, &json!(true)), "{done}");
         assert_eq!(rows(&database), wanted(&[("1", "a2"), ("2", "b")]));
@@ -81,6 +83,8 @@ fn filled_by_hand_in_sqlite() {
 #[test]
 fn what_would_lose_changes_is_refused() {
     let database = Database::sqlite();
+    let table = database.table("people");
+    database.execute(&format!("create table {table} (id integer not null primary key, name text)"));
     let program = over_files(&database, &people(database.home()).records, "");
     let refused = |position: &[&str], wanted: &str| {
         let finished = program.run(&adopt("people", position));
@@ -91,6 +95,7 @@ fn what_would_lose_changes_is_refused() {
     refused(&["--lsn", "5", "--dry-run"], "--accept-gaps");
     refused(&["--gtid", "0-1-7", "--dry-run"], "--lsn");
     refused(&["--token", "00", "--dry-run"], "no token");
+    refused(&["--lsn", "30", "--yes"], "is empty");
     program.catch_up(&[]);
     program.run(&["offsets", "set", "--topic", TOPIC, "--partition", "0", "--offset", "0"]).ok();
     // 3 was deleted by an event that the dump has.
