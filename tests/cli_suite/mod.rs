@@ -7,6 +7,7 @@ mod forms;
 mod framed;
 mod keys;
 mod names;
+mod naming;
 mod offsets;
 mod on_services;
 mod quarantine;
