@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::core::decode::TopicDecoder;
 use crate::core::dialect::Dialect;
+use crate::core::evolve::Evolve;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 use crate::core::unavailable::Unavailable;
 
@@ -146,6 +147,8 @@ pub struct TableRule {
     pub delete: DeleteMode,
     /// Whether missing tables are made from the event's schema.
     pub create: bool,
+    /// What is done where a table is not as its events need it.
+    pub evolve: Evolve,
     /// Where tokens are.
     pub token_storage: TokenStorage,
     /// Leaves out the re-check against concurrent writers.

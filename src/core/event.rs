@@ -10,7 +10,7 @@ use super::token::Phase;
 use super::wire::Field;
 
 /// What an event does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The row is as given: create, update, or read by a snapshot.
     Upsert,
@@ -376,17 +376,24 @@ pub struct Rejection {
     /// It is not this record alone: every record of the table would meet it, so the partition stops there until someone
     /// changes the configuration or the table, and nothing is put aside.
     pub stops_table: bool,
+    /// The column that cannot hold a value, if that is all that is wrong: it may be wider by now.
+    pub misfit: Option<String>,
 }
 
 impl Rejection {
     /// A record that cannot be applied.
     pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: false }
+        Self { reason, detail: detail.into(), stops_table: false, misfit: None }
+    }
+
+    /// A record with a value that a column cannot hold.
+    pub fn misfit(column: &str, detail: impl Into<String>) -> Self {
+        Self { misfit: Some(column.to_owned()), ..Self::new("does_not_fit", detail) }
     }
 
     /// A table that cannot be applied.
     pub fn table(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: true }
+        Self { stops_table: true, ..Self::new(reason, detail) }
     }
 }
 

@@ -395,7 +395,7 @@ impl Cells<'_, '_> {
                 Err(Rejection::new("undecodable", format!("{}: the event's value is {what}", place())))
             }
             Err(Misfit::DoesNotFit(what)) => {
-                Err(Rejection::new("does_not_fit", format!("{} cannot hold {what}", place())))
+                Err(Rejection::misfit(&described.name, format!("{} cannot hold {what}", place())))
             }
             Err(Misfit::Undecided(what)) => Err(Rejection::table("undecided", format!("{}: {what}", place()))),
         }

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod dialect;
 pub mod epoch;
 pub mod event;
+pub mod evolve;
 pub mod failure;
 pub mod guard;
 pub mod lane;

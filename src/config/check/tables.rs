@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::checked::{Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, RawDefaults, RawRule, RawTombstones};
+use crate::config::raw::{RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
@@ -18,11 +18,11 @@ const OWN_COLUMNS: &str = "_lastword_";
 impl Checker<'_> {
     /// Judges `[defaults]`.
     pub(super) fn defaults(&mut self, raw: &RawDefaults) -> TableRule {
-        self.evolve(&raw.evolve, "defaults.evolve");
         let mut rule = TableRule {
             contract: raw.contract.value().copied().unwrap_or(Contract::FinalState),
             delete: raw.delete.value().copied().unwrap_or(DeleteMode::Hard),
             create: raw.create.value().copied().unwrap_or(true),
+            evolve: raw.evolve.value().copied().unwrap_or_default(),
             token_storage: raw.token_storage.value().copied().unwrap_or(TokenStorage::Column),
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
@@ -67,13 +67,6 @@ impl Checker<'_> {
                 self.report.add(&given.origin, key, message);
                 None
             }
-        }
-    }
-
-    fn evolve(&mut self, field: &Field<Evolve>, key: &str) {
-        if let Some(given) = field.given().filter(|given| given.value != Evolve::None) {
-            let message = "only \"none\" is supported yet: a column that the table does not have is refused";
-            self.report.add(&given.origin, key, message);
         }
     }
 
@@ -133,7 +126,6 @@ impl Checker<'_> {
     ) -> TopicRule {
         let contract = raw.contract.value().copied().unwrap_or(defaults.contract);
         let skip = raw.skip.value().copied().unwrap_or(false);
-        self.evolve(&raw.evolve, &path(number, "evolve"));
         if skip {
             self.meaningless_when_skipped(raw, number);
         } else if contract == Contract::ChangeLog {
@@ -161,6 +153,7 @@ impl Checker<'_> {
             contract,
             delete: raw.delete.value().copied().unwrap_or(defaults.delete),
             create: raw.create.value().copied().unwrap_or(defaults.create),
+            evolve: raw.evolve.value().copied().unwrap_or(defaults.evolve),
             token_storage: raw.token_storage.value().copied().unwrap_or(defaults.token_storage),
             single_writer: raw.single_writer.value().copied().unwrap_or(defaults.single_writer),
             // A rule's columns are a better order than the default's offsets.
@@ -200,6 +193,7 @@ impl Checker<'_> {
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
         self.refuse_key(&raw.delete, &path(number, "delete"), why);
+        self.refuse_key(&raw.evolve, &path(number, "evolve"), why);
         self.refuse_key(&raw.token_storage, &path(number, "token_storage"), why);
         self.refuse_truth(&raw.offset_order, &path(number, "offset_order"), why);
     }
