@@ -11,7 +11,7 @@ use crate::config::effective;
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::order::{OrderPolicy, scope_description};
-use crate::core::record::{Payload, Record, TopicPartition};
+use crate::core::record::{Record, TopicPartition};
 use crate::core::table::Contract;
 use crate::runtime::planner::two_sources;
 use crate::runtime::tables::{Met, Refused, Resolved, Tables};
@@ -150,8 +150,8 @@ async fn judge(
     let mut findings: BTreeMap<(SourceTable, bool), Finding> = BTreeMap::new();
     let mut unreadable = None;
     for record in records {
-        let value = record.value.as_ref().map(Payload::whole);
-        let event = match decoder.decode(&topic.topic, record.key.as_deref(), value.as_deref()) {
+        let opened = decoder.open(record);
+        let event = match opened.as_ref().map_err(Clone::clone).and_then(|opened| decoder.read(&topic.topic, opened)) {
             Ok(Decoded::Change(event)) => event,
             // They are of one table.
             Ok(Decoded::Changes(mut events)) => events.remove(0),

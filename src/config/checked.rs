@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::decode::TopicDecoder;
+use crate::core::decode::{TopicDecoder, TopicRules};
 use crate::core::dialect::Dialect;
 use crate::core::evolve::Evolve;
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
@@ -14,7 +14,7 @@ use crate::core::unavailable::Unavailable;
 
 use super::secret::Secret;
 
-pub use crate::core::decode::{Form, PlainDecimal, PlainRules as PlainConfig, PlainTime};
+pub use crate::core::decode::{Form, KeyFormat, PlainDecimal, PlainRules as PlainConfig, PlainTime};
 
 /// A whole configuration.
 #[derive(Clone, Debug)]
@@ -59,9 +59,13 @@ impl Config {
     /// A decoder for the records of a topic: by the first rule for the topic that says something about them.
     pub fn decoder(&self, topic: &str) -> TopicDecoder {
         let rules = || self.tables.iter().filter(|rule| rule.topic.matches(topic));
-        let form = rules().find_map(|rule| rule.format);
-        let key = rules().find_map(|rule| rule.key.clone());
-        TopicDecoder::new(form, key)
+        let flat_prefix = rules().find_map(|rule| rule.flat_prefix.clone());
+        TopicDecoder::new(TopicRules {
+            form: rules().find_map(|rule| rule.format).or(flat_prefix.as_ref().map(|_| Form::Flat)),
+            key_columns: rules().find_map(|rule| rule.key.clone()).unwrap_or_default(),
+            key_format: rules().find_map(|rule| rule.key_format),
+            flat_prefix,
+        })
     }
 }
 
@@ -197,6 +201,10 @@ pub struct TopicRule {
     pub source_table: Option<String>,
     /// Form of the records; without one each record's own bytes tell it.
     pub format: Option<Form>,
+    /// What the names of a flattened row's added fields begin with, if not `__`.
+    pub flat_prefix: Option<String>,
+    /// What the bytes of record keys are; without one they tell it.
+    pub key_format: Option<KeyFormat>,
     /// Destination table instead of the source's.
     pub into: Option<TableName>,
     /// Business key instead of the record key's fields.

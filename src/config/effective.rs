@@ -132,6 +132,12 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
     if let Some(form) = rule.format {
         page.text("format", form.name());
     }
+    if let Some(prefix) = &rule.flat_prefix {
+        page.text("flat_prefix", prefix);
+    }
+    if let Some(format) = rule.key_format {
+        page.text("key_format", format.name());
+    }
     if let Some(into) = &rule.into {
         page.text("into", &into.to_string());
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::core::evolve::Evolve;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{Form, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
+use super::checked::{Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -78,6 +78,12 @@ words!(Form {
     "dms" => Form::Dms,
     "ticdc" => Form::Ticdc,
     "cockroachdb" => Form::Cockroach,
+});
+words!(KeyFormat {
+    "json" => KeyFormat::Json,
+    "string" => KeyFormat::Text,
+    "long" => KeyFormat::Long,
+    "none" => KeyFormat::None,
 });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
@@ -313,6 +319,10 @@ section! {
         source_table: String,
         /// Form of the records.
         format: Form,
+        /// What the names of a flattened row's added fields begin with.
+        flat_prefix: String,
+        /// What the bytes of record keys are.
+        key_format: KeyFormat,
         /// Destination table.
         into: String,
         /// Business key.

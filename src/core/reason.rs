@@ -131,6 +131,11 @@ const REASONS: &[Reason] = &[
         remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
     },
     Reason {
+        code: "unsupported_schema",
+        meaning: "the registry's schema of the record cannot be turned into fields of rows",
+        remedy: "the detail says what stands in the way; change the schema at the producer, or leave the topic out",
+    },
+    Reason {
         code: "unsupported_type",
         meaning: "a column's type is not understood",
         remedy: "leave the column out with `exclude_columns`",

@@ -155,6 +155,20 @@ impl Headers {
         Self(packed)
     }
 
+    /// Names and values in their order, as far as names are text.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> + '_ {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (length, more) = rest.split_first_chunk::<4>()?;
+            let (name, more) = more.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            let (length, more) = more.split_first_chunk::<4>()?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok();
+            let (value, more) = more.split_at_checked(length.unwrap_or(0))?;
+            rest = more;
+            Some((std::str::from_utf8(name).unwrap_or_default(), length.map(|_| value)))
+        })
+    }
+
     /// Names and values in their order.
     pub fn iter(&self) -> impl Iterator<Item = (String, Option<Bytes>)> + '_ {
         let mut rest = self.0.clone();
@@ -217,7 +231,10 @@ mod tests {
         assert_eq!(listed[0], ("a".to_owned(), Some(Bytes::from_static(b"1"))));
         assert_eq!(listed[1], (String::new(), None));
         assert_eq!(listed[2], ("b".to_owned(), Some(Bytes::new())));
+        let pairs: Vec<_> = headers.pairs().collect();
+        assert_eq!(pairs, [("a", Some(b"1".as_slice())), ("", None), ("b", Some(b"".as_slice()))]);
         let torn = headers.as_bytes().slice(..headers.as_bytes().len() - 6);
-        assert_eq!(Headers::from_packed(torn).iter().count(), 2);
+        let torn = Headers::from_packed(torn);
+        assert_eq!((torn.iter().count(), torn.pairs().count()), (2, 2));
     }
 }

@@ -28,7 +28,7 @@ use crate::core::failure::Failure;
 use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::order::{OrderPolicy, delete_token, scope_description, token};
 use crate::core::plan::Orphan;
-use crate::core::record::{Payload, Record};
+use crate::core::record::Record;
 use crate::core::table::DeleteMode;
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -156,8 +156,9 @@ impl Planner {
         }
         let mapping = Arc::clone(self.last_mapping.get(&record.at.topic)?);
         let decoder = decoder(&mut self.decoders, &self.config, &record.at.topic);
-        let row = decoder.decode_key(key).ok()??;
-        let values = mapping.key_values(&row, key)?;
+        let key = decoder.open_key(key).ok()??;
+        let row = decoder.decode_key(&key).ok()??;
+        let values = mapping.key_values(&row, &key)?;
         let canonical = mapping.key_bytes(&values.iter().collect::<Vec<_>>()).ok()?;
         Some(Key { mapping, values, canonical })
     }
@@ -184,7 +185,8 @@ impl Planner {
             ([], _) => {}
             ([source], Some(key)) => {
                 let decoder = decoder(&mut self.decoders, &self.config, topic);
-                let Ok(Some(row)) = decoder.decode_key(key) else { return Ok(()) };
+                let Ok(Some(key)) = decoder.open_key(key) else { return Ok(()) };
+                let Ok(Some(row)) = decoder.decode_key(&key) else { return Ok(()) };
                 // Only whether there is one matters.
                 let position = if source.by_source { SourcePosition::Lsn(0) } else { SourcePosition::None("") };
                 let key = Some(&*row.schema);
@@ -214,11 +216,9 @@ impl Planner {
             }
         }
         for record in ahead.iter().filter(|record| record.at.topic == *topic).take(LOOK_AHEAD) {
-            let Some(value) = record.value.as_ref().map(Payload::whole) else { continue };
             let decoder = decoder(&mut self.decoders, &self.config, topic);
-            let Ok(Decoded::Change(event)) = decoder.decode(topic, record.key.as_deref(), Some(&value)) else {
-                continue;
-            };
+            let Ok(opened) = decoder.open(record) else { continue };
+            let Ok(Decoded::Change(event)) = decoder.read(topic, &opened) else { continue };
             if event.key.is_none() || event.op == Op::Truncate {
                 continue;
             }

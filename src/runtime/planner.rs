@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::collect::below_floor;
-use crate::core::decode::TopicDecoder;
+use crate::core::decode::{TopicDecoder, says_null};
 use crate::core::epoch::EpochRow;
 use crate::core::event::{Control, Decoded, RawEvent, Rejection};
 use crate::core::failure::Failure;
@@ -26,7 +26,7 @@ use crate::core::mapping::{Change, Effect, Mapping};
 use crate::core::nulls::Nulls;
 use crate::core::order::{OrderPolicy, column_token, delete_token, scope_description};
 use crate::core::plan::{KnownNulls, LedgerEntry, Plan};
-use crate::core::record::{Payload, Record, TopicPartition};
+use crate::core::record::{Record, TopicPartition};
 use crate::core::table::TableName;
 use crate::core::token::Token;
 use crate::core::value::Value;
@@ -232,7 +232,7 @@ impl Planner {
                 continue;
             }
             let Some(owned) = lane.partition(&record.at) else { continue };
-            if record.value.is_none() && !self.last_mapping.contains_key(&record.at.topic) {
+            if says_null(record.value.as_ref()) && !self.last_mapping.contains_key(&record.at.topic) {
                 self.learn(&segment.records[index..], &record.at.topic, lookup).await?;
             }
             let step = match lane.verdict(record).or_else(|| refused.get(&(record.at.clone(), record.offset))) {
@@ -279,7 +279,7 @@ impl Planner {
             BatchBuilder::new(self.config.pipeline.as_str().into(), Arc::clone(&self.checkpoint_owner), self.repair);
         builder.settles(id);
         self.bounds.clear();
-        if record.value.is_none() {
+        if says_null(record.value.as_ref()) {
             return Ok(Err(orphan_null("what lies behind it was applied since")));
         }
         self.follows = true;
@@ -321,15 +321,12 @@ impl Planner {
     ) -> Result<Result<Step, Rejection>, Failure> {
         let topic = Arc::clone(&record.at.topic);
         let decoder = decoder(&mut self.decoders, &self.config, &topic);
-        // Behind a schema that is known the rest says everything; the value is put together only where it is not.
-        let rest = record.value.as_ref().filter(|value| decoder.knows(value.head())).map(|value| value.body().clone());
-        let known = rest.is_some();
-        let value = rest.or_else(|| record.value.as_ref().map(Payload::whole)).unwrap_or_default();
-        let bytes = record.value.as_ref().map(|_| &*value);
-        let decoded = match bytes {
-            Some(rest) if known => decoder.decode_rest(&topic, record.key.as_deref(), rest),
-            bytes => decoder.decode(&topic, record.key.as_deref(), bytes),
+        let opened = match decoder.open(record) {
+            Ok(opened) => opened,
+            Err(why) => return Ok(Err(why)),
         };
+        let value = opened.value();
+        let decoded = decoder.read(&topic, &opened);
         let decoded = match decoded {
             Ok(decoded) => decoded,
             Err(why) => return Ok(Err(why)),

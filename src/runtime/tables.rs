@@ -314,7 +314,7 @@ impl Tables {
         let order = order_policy(topic_rule, rule, met)?;
         let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable) };
+        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable), binary: None };
         let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
         let spec = TableSpec {
             name: name.clone(),

@@ -4,50 +4,57 @@ use serde_json::Value;
 
 use crate::support::captures::Captured;
 use crate::support::database::{Database, assert_same};
-use crate::support::program::{Program, number, over_files};
+use crate::support::program::{number, over_files};
 
 const TOPIC: &str = "src.shop.item";
 
-fn records(values: &[(Option<&str>, &str)]) -> Vec<Captured> {
-    let record = |(offset, (key, value)): (usize, &(Option<&str>, &str))| Captured {
+/// A record of the topic; its offset is given when it is delivered.
+pub(super) fn record(key: Option<&str>, value: Option<&str>) -> Captured {
+    Captured {
         topic: TOPIC.to_owned(),
         partition: 0,
-        offset: offset as i64,
+        offset: 0,
         ts: 1_735_689_600_000,
         headers: Vec::new(),
         key: key.map(str::to_owned),
-        payload: Some((*value).to_owned()),
-    };
-    values.iter().enumerate().map(record).collect()
+        payload: value.map(str::to_owned),
+    }
 }
 
-/// The table as it is after these records; and the same after they came twice, in small batches, and after a replay.
-fn rows(values: &[(Option<&str>, &str)], rule: &str) -> (Vec<Vec<Option<String>>>, Program, Database) {
+/// A history as a source delivers it that starts again at its beginning after every record.
+pub(super) fn every_delivery(history: &[Captured]) -> Vec<Captured> {
+    let prefixes = (1..=history.len()).flat_map(|length| &history[..length]);
+    prefixes.enumerate().map(|(offset, record)| Captured { offset: offset as i64, ..record.clone() }).collect()
+}
+
+/// The history leaves 1 new and 30 moved, delivered in every way, in small batches, and after a replay; 1's token has the layout.
+#[track_caller]
+pub(super) fn assert_history(history: &[Captured], rule: &str, layout: &str) {
     let database = Database::sqlite();
     database.execute(&format!("create table {} (id integer not null primary key, note text)", database.table("item")));
-    let twice: Vec<_> = values.iter().chain(values).copied().collect();
+    let records = every_delivery(history);
     let extra = format!("[[table]]\ntopic = {TOPIC:?}\ninto = \"main.item\"\n{rule}");
-    let program = over_files(&database, &records(&twice), &extra);
+    let program = over_files(&database, &records, &extra);
     let run: Value = program.catch_up(&["--set", "batch.rows=2"]);
     assert_eq!(number(&run, "quarantined"), 0, "{run}");
     assert!(run["halted"].as_array().is_some_and(Vec::is_empty), "{run}");
-    assert_eq!(number(&run, "records"), twice.len() as i64, "{run}");
+    assert_eq!(number(&run, "records"), records.len() as i64, "{run}");
     let contents = database.contents();
     program.run(&["replay", "--topic", TOPIC, "--from-beginning"]).ok();
     assert_same("a replay", &contents, &database.contents());
-    let select = format!("select id, note from {} order by id", database.table("item"));
-    (database.texts(&select), program, database)
-}
-
-#[track_caller]
-fn assert_rows(values: &[(Option<&str>, &str)], rule: &str, layout: &str) {
-    let (rows, program, database) = rows(values, rule);
+    let rows = database.texts(&format!("select id, note from {} order by id", database.table("item")));
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(rows, [[text("1"), text("new")], [text("30"), text("moved")]]);
     let token = format!("select hex(_lastword_token) from {} where id = 1", database.table("item"));
     let token = database.texts(&token).remove(0).remove(0).expect("a token");
     let decoded = program.run(&["token", "decode", &token, "--json"]).ok().json();
     assert_eq!(decoded["layout"], layout, "{decoded}");
+}
+
+#[track_caller]
+fn assert_rows(values: &[(Option<&str>, &str)], rule: &str, layout: &str) {
+    let history: Vec<_> = values.iter().map(|(key, value)| record(*key, Some(value))).collect();
+    assert_history(&history, rule, layout);
 }
 
 /// Each history: 1 made and changed; 2 made and deleted; 3 made and moved to 30.

@@ -4,6 +4,7 @@ mod check;
 mod contracts;
 mod epochs;
 mod forms;
+mod keys;
 mod names;
 mod offsets;
 mod on_services;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::checked::{Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
+use crate::config::checked::{Form, Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
 use crate::config::raw::{RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
@@ -169,6 +169,8 @@ impl Checker<'_> {
             topic,
             source_table: raw.source_table.value().cloned(),
             format: raw.format.value().copied(),
+            flat_prefix: self.flat_prefix(raw, number),
+            key_format: raw.key_format.value().copied(),
             into: raw.into.given().and_then(|given| self.into(given, &path(number, "into"), dialect)),
             key,
             order_by,
@@ -178,9 +180,26 @@ impl Checker<'_> {
         }
     }
 
+    fn flat_prefix(&mut self, raw: &RawRule, number: usize) -> Option<String> {
+        let given = raw.flat_prefix.given()?;
+        let key = path(number, "flat_prefix");
+        if given.value.is_empty() {
+            let message =
+                "is empty: added fields could not be told from columns; set the transform's `add.fields.prefix`";
+            self.report.add(&given.origin, &key, message);
+        }
+        if let Some(form) = raw.format.value().filter(|form| **form != Form::Flat) {
+            let message = format!("has no meaning with format = {:?}: it is of flattened rows", form.name());
+            self.report.add(&given.origin, key, message);
+        }
+        Some(given.value.clone())
+    }
+
     fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {
         let why = "has no meaning with skip = true: nothing of the topic is applied";
         self.refuse_key(&raw.format, &path(number, "format"), why);
+        self.refuse_key(&raw.flat_prefix, &path(number, "flat_prefix"), why);
+        self.refuse_key(&raw.key_format, &path(number, "key_format"), why);
         self.refuse_key(&raw.into, &path(number, "into"), why);
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);

@@ -21,7 +21,6 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::core::decode::TopicDecoder;
@@ -134,20 +133,17 @@ impl Reader {
 
     /// What a record says. What cannot be read says nothing: its verdict is the planner's.
     pub(super) fn note(&mut self, record: &Record) -> Note {
-        let Some(value) = &record.value else { return Note::Nothing };
         let topic = &record.at.topic;
         let decoder = self.decoders.entry(Arc::clone(topic)).or_default();
-        let known = decoder.knows(value.head());
-        let bytes: Bytes = if known { value.body().clone() } else { Payload::whole(value) };
-        let decoded = match known {
-            true => decoder.decode_rest(topic, record.key.as_deref(), &bytes),
-            false => decoder.decode(topic, record.key.as_deref(), Some(&bytes)),
-        };
-        match decoded {
+        let Ok(opened) = decoder.open(record) else { return Note::Nothing };
+        match decoder.read(topic, &opened) {
             Ok(Decoded::Change(event)) => of_event(record, &event),
             // They have one position.
             Ok(Decoded::Changes(events)) => events.first().map_or(Note::Nothing, |event| of_event(record, event)),
-            Ok(Decoded::Control(Control::Transaction)) => end_of_transaction(topic, &value.whole()),
+            Ok(Decoded::Control(Control::Transaction)) => {
+                let value = record.value.as_ref().map(Payload::whole).unwrap_or_default();
+                end_of_transaction(topic, &value)
+            }
             _ => Note::Nothing,
         }
     }

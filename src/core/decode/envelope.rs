@@ -7,12 +7,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, RowSchema};
+use crate::core::record::{Payload, Record};
 
-use super::forms::flat::FlatRows;
+use super::forms::flat::{Added, FlatRows};
 use super::forms::{self, Form, Input, check_rows, cockroach, record, text_of};
+use super::key::{self, KeyFormat};
+use super::open::{Opened, added_headers};
 use super::position::SourceBlock;
 use super::row::{Schemas, plain, with_schema, without_schema};
-use super::schema::Schema;
+use super::wrapped::{KnownSchemas, Part, trim, unwrap};
 
 /// Top level of every JSON form that is understood. Fields of other names are passed over.
 #[derive(Debug, Deserialize)]
@@ -52,9 +55,6 @@ struct Top<'a> {
 impl Top<'_> {
     /// The record's form by its own fields.
     fn form(&self, payload: &str) -> Result<Form, Rejection> {
-        if self.__op.is_some() || self.__deleted.is_some() {
-            return Ok(Form::Flat);
-        }
         if self.source_table.is_some() && self.op.is_some() {
             return Ok(Form::Record);
         }
@@ -71,6 +71,19 @@ impl Top<'_> {
     }
 }
 
+/// How the records of a topic are read, as far as the configuration says.
+#[derive(Clone, Debug, Default)]
+pub struct TopicRules {
+    /// The form of all records; without one each record's own bytes tell it.
+    pub form: Option<Form>,
+    /// Names of the key columns, for record keys that are values without names.
+    pub key_columns: Vec<String>,
+    /// What the bytes of record keys are; without one they tell it.
+    pub key_format: Option<KeyFormat>,
+    /// What the names of a flattened row's added fields begin with, if not `__`.
+    pub flat_prefix: Option<String>,
+}
+
 /// Reads the records of one topic.
 #[derive(Debug, Default)]
 pub struct TopicDecoder {
@@ -79,77 +92,64 @@ pub struct TopicDecoder {
     plain_rows: Schemas,
     plain_keys: Schemas,
     flat_rows: FlatRows,
-    /// The form of all records, if the configuration names one.
-    form: Option<Form>,
-    /// Names of the key columns by the configuration, if it names them.
-    key_columns: Vec<String>,
+    rules: TopicRules,
 }
 
-/// A schema part that was parsed, with the bytes that lead to its payload: `{"schema":…,"payload":`.
-#[derive(Debug)]
-struct Known {
-    prefix: Bytes,
-    /// Fields of the row (of `after`, `before`), or of a key.
-    row: Arc<RowSchema>,
-}
-
-/// Schema parts that are remembered by their bytes: a topic may carry several tables by turns.
-const REMEMBERED_PREFIXES: usize = 32;
-
-/// The schema parts that were met, the last one first.
-#[derive(Debug, Default)]
-struct KnownSchemas {
-    prefixes: Vec<Known>,
-    /// Their lists of fields: a schema part that differs in its bytes only has the fields of one that was met.
-    fields: Schemas,
-}
-
-impl KnownSchemas {
-    /// Whether these bytes are a prefix that is known; it is the first one then.
-    fn knows(&mut self, head: &Bytes) -> bool {
-        let same = |known: &Known| {
-            known.prefix.len() == head.len() && (known.prefix.as_ptr() == head.as_ptr() || known.prefix == *head)
-        };
-        let Some(at) = self.prefixes.iter().position(same) else { return false };
-        self.prefixes[..=at].rotate_right(1);
-        if let Some(known) = self.prefixes.first_mut() {
-            // The next comparison is one of two addresses.
-            known.prefix = head.clone();
-        }
-        true
-    }
-
-    /// The payload of a text whose schema part is known.
-    fn payload<'a>(&mut self, text: &'a str) -> Option<(&'a str, Arc<RowSchema>)> {
-        let rest = text.strip_suffix('}')?;
-        let at = self.prefixes.iter().position(|known| rest.as_bytes().starts_with(&known.prefix))?;
-        self.prefixes[..=at].rotate_right(1);
-        let known = self.prefixes.first()?;
-        // A later field behind the payload would be taken for a part of it; the payload's own parse then fails loudly.
-        Some((trim(&rest[known.prefix.len()..]), Arc::clone(&known.row)))
-    }
-
-    fn remember(&mut self, prefix: &str, row: &Arc<RowSchema>) {
-        self.prefixes.truncate(REMEMBERED_PREFIXES - 1);
-        let prefix = Bytes::copy_from_slice(prefix.as_bytes());
-        self.prefixes.insert(0, Known { prefix, row: Arc::clone(row) });
-    }
-}
-
-/// Without JSON's white space at its end.
-fn trim(json: &str) -> &str {
-    json.trim_end_matches([' ', '\t', '\r', '\n'])
+/// A record key, and whether it names its columns itself.
+struct Key<'a> {
+    row: RawRow<'a>,
+    is_named: bool,
 }
 
 impl TopicDecoder {
-    /// A decoder for records of one form; without one each record's own bytes tell it.
-    ///
-    /// `key` names the key columns for forms whose record keys are values without names.
-    pub fn new(form: Option<Form>, key: Option<Vec<String>>) -> Self {
-        Self { form, key_columns: key.unwrap_or_default(), ..Self::default() }
+    /// A decoder by these rules.
+    pub fn new(rules: TopicRules) -> Self {
+        let flat_rows = FlatRows::new(rules.flat_prefix.clone());
+        Self { rules, flat_rows, ..Self::default() }
     }
 
-    /// Tells what a record is. Rows of the result point into the record.
+    /// Prepares a record for [`read`](Self::read), which must be the next call.
+    pub fn open(&mut self, record: &Record) -> Result<Opened, Rejection> {
+        let key = record.key.as_ref().map(|key| self.open_key(key)).transpose()?.flatten();
+        // Behind a schema that is known the rest says everything; the value is put together only where it is not.
+        let rest =
+            record.value.as_ref().filter(|value| self.values.knows(value.head())).map(|value| value.body().clone());
+        let is_rest = rest.is_some();
+        let value = rest.or_else(|| record.value.as_ref().map(Payload::whole));
+        let may_be_flat = self.rules.form.is_none_or(|form| form == Form::Flat);
+        let headers = if may_be_flat { added_headers(record, self.flat_rows.prefix()) } else { Vec::new() };
+        Ok(Opened { key, value, is_rest, headers })
+    }
+
+    /// Tells what a record is. Rows of the result point into it.
+    pub fn read<'a>(&mut self, topic: &str, opened: &'a Opened) -> Result<Decoded<'a>, Rejection> {
+        let key = opened.key.as_deref();
+        let decoded = match &opened.value {
+            None => Decoded::Null,
+            Some(value) if opened.is_rest => {
+                let row = self.values.prefixes.first().map(|known| Arc::clone(&known.row));
+                let payload = utf8(value, "value")?.strip_suffix('}').map(trim);
+                let cut = || Rejection::new("undecodable", "the value does not end with its object");
+                self.payload(topic, key, payload.ok_or_else(cut)?, row, &opened.headers)?
+            }
+            Some(value) => {
+                let (payload, schema) = unwrap(utf8(value, "value")?, &mut self.values, Part::Value)?;
+                self.payload(topic, key, payload, schema, &opened.headers)?
+            }
+        };
+        match decoded {
+            Decoded::Null if self.rules.form == Some(Form::Cockroach) => Err(cockroach::null_value()),
+            Decoded::Null if !opened.headers.is_empty() => {
+                let key = key.map(|key| self.key(key)).transpose()?.flatten();
+                let event = self.flat_rows.null_delete(topic, key.map(|key| key.row), &opened.headers)?;
+                Ok(event.map_or(Decoded::Null, Decoded::Change))
+            }
+            decoded => Ok(decoded),
+        }
+    }
+
+    /// As [`read`](Self::read), of a key and a value that are JSON.
+    #[cfg(test)]
     pub fn decode<'a>(
         &mut self,
         topic: &str,
@@ -157,28 +157,8 @@ impl TopicDecoder {
         value: Option<&'a [u8]>,
     ) -> Result<Decoded<'a>, Rejection> {
         let Some(value) = value else { return Ok(Decoded::Null) };
-        let text = utf8(value, "value")?;
-        let (payload, schema) = unwrap(text, &mut self.values, Part::Value)?;
-        self.payload(topic, key, payload, schema)
-    }
-
-    /// Whether a value that begins with these bytes can be read from the rest alone, by [`decode_rest`](Self::decode_rest), which
-    /// must be the next call.
-    pub fn knows(&mut self, head: &Bytes) -> bool {
-        self.values.knows(head)
-    }
-
-    /// As [`decode`](Self::decode), of a value whose first part is the schema that the decoder [`knows`](Self::knows).
-    pub fn decode_rest<'a>(
-        &mut self,
-        topic: &str,
-        key: Option<&'a [u8]>,
-        rest: &'a [u8],
-    ) -> Result<Decoded<'a>, Rejection> {
-        let row = self.values.prefixes.first().map(|known| Arc::clone(&known.row));
-        let payload = utf8(rest, "value")?.strip_suffix('}').map(trim);
-        let payload = payload.ok_or_else(|| Rejection::new("undecodable", "the value does not end with its object"))?;
-        self.payload(topic, key, payload, row)
+        let (payload, schema) = unwrap(utf8(value, "value")?, &mut self.values, Part::Value)?;
+        self.payload(topic, key, payload, schema, &[])
     }
 
     fn payload<'a>(
@@ -187,34 +167,43 @@ impl TopicDecoder {
         key: Option<&'a [u8]>,
         payload: &'a str,
         schema: Option<Arc<RowSchema>>,
+        headers: &'a [(Added, Box<RawValue>)],
     ) -> Result<Decoded<'a>, Rejection> {
         if payload == "null" {
             return Ok(Decoded::Null);
+        }
+        // Of a list serde would take the items for the fields.
+        if !payload.trim_start().starts_with('{') {
+            return Err(Rejection::new("undecodable", "the value is no JSON object"));
         }
         let top: Top<'a> = serde_json::from_str(payload).map_err(|error| {
             Rejection::new("undecodable", format!("the value is not a change event: {}", plain(&error)))
         })?;
         // A flattened row may have columns of any name; it is no control record.
-        let is_flat = top.__op.is_some() || top.__deleted.is_some();
+        let is_flat = top.__op.is_some() || top.__deleted.is_some() || headers.iter().any(|(added, _)| added.marks());
         if let Some(control) = control_of(topic, &top).filter(|_| !is_flat) {
             return Ok(Decoded::Control(control));
         }
-        let form = match self.form {
+        let form = match self.rules.form {
             Some(form) => form,
+            None if is_flat => Form::Flat,
             None => top.form(payload)?,
         };
         match form {
             Form::Debezium => self.debezium(key, &top, schema),
             Form::Flat => {
                 let key = key.map(|key| self.key(key)).transpose()?.flatten();
-                self.flat_rows.event(topic, payload, schema.as_ref(), key).map(Decoded::Change)
+                let (key, is_named) = key.map_or((None, true), |key| (Some(key.row), key.is_named));
+                let event = self.flat_rows.event(topic, payload, schema.as_ref(), key, headers)?;
+                check_key(event, is_named).map(Decoded::Change)
             }
             Form::Record => {
                 record::event(topic, payload, &mut self.plain_rows, &mut self.plain_keys).map(Decoded::Change)
             }
             form => {
                 let (rows, keys) = (&mut self.plain_rows, &mut self.plain_keys);
-                forms::decode(form, Input { topic, key, payload, schema, key_columns: &self.key_columns, rows, keys })
+                let key_columns = &self.rules.key_columns;
+                forms::decode(form, Input { topic, key, payload, schema, key_columns, rows, keys })
             }
         }
     }
@@ -250,6 +239,7 @@ impl TopicDecoder {
         };
         let (before, after) = (row(top.before, "before")?, row(top.after, "after")?);
         let key = key.map(|key| self.key(key)).transpose()?.flatten();
+        let (key, is_named) = key.map_or((None, true), |key| (Some(key.row), key.is_named));
         let event = RawEvent {
             op,
             op_text,
@@ -264,28 +254,44 @@ impl TopicDecoder {
             after,
         };
         check_rows(&event)?;
-        Ok(Decoded::Change(event))
+        check_key(event, is_named).map(Decoded::Change)
+    }
+
+    /// A record key as JSON, for [`decode_key`](Self::decode_key). `None` if it is not to be looked at.
+    pub fn open_key(&self, key: &Bytes) -> Result<Option<Bytes>, Rejection> {
+        key::as_json(key, self.rules.key_format)
     }
 
     /// The record key of a record without a value.
     pub fn decode_key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
-        self.key(key)
+        Ok(self.key(key)?.map(|key| key.row))
     }
 
-    /// Reads a record key: an object with or without a schema. `None` if it is JSON null.
-    fn key<'a>(&mut self, key: &'a [u8]) -> Result<Option<RawRow<'a>>, Rejection> {
+    /// Reads a record key. `None` if it is JSON null, or values without names that nothing names.
+    fn key<'a>(&mut self, key: &'a [u8]) -> Result<Option<Key<'a>>, Rejection> {
         let text = utf8(key, "key")?;
         let (payload, schema) = unwrap(text, &mut self.keys, Part::Key)?;
-        if payload == "null" {
-            return Ok(None);
-        }
         let raw: &RawValue = serde_json::from_str(payload).map_err(|error| {
             Rejection::new("undecodable", format!("the record key cannot be read: {}", plain(&error)))
         })?;
-        match schema {
-            Some(schema) => with_schema(raw, &schema, "key").map(Some),
-            None => without_schema(raw, &mut self.plain_keys, "key").map(Some),
+        if !raw.get().starts_with('{') {
+            let names = &self.rules.key_columns;
+            let row = key::unnamed(raw, schema.as_deref(), names, &mut self.plain_keys)?;
+            return Ok(row.map(|row| Key { row, is_named: false }));
         }
+        let row = match schema {
+            Some(schema) => with_schema(raw, &schema, "key")?,
+            None => without_schema(raw, &mut self.plain_keys, "key")?,
+        };
+        Ok(Some(Key { row, is_named: true }))
+    }
+}
+
+/// Refuses an event whose key has no names of its own and is not its row's.
+fn check_key(event: RawEvent<'_>, is_named: bool) -> Result<RawEvent<'_>, Rejection> {
+    match &event.key {
+        Some(key) if !is_named => key::is_of_row(key, event.after.as_ref().or(event.before.as_ref())).map(|()| event),
+        _ => Ok(event),
     }
 }
 
@@ -298,53 +304,6 @@ fn utf8<'a>(bytes: &'a [u8], part: &str) -> Result<&'a str, Rejection> {
         };
         Rejection::new("undecodable", format!("the {part} is not UTF-8 from byte {}{hint}", error.valid_up_to()))
     })
-}
-
-/// What a schema part belongs to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Value,
-    Key,
-}
-
-/// Splits `{"schema":…,"payload":…}`; text of any other shape is its own payload. The fields are those of `after` in an
-/// envelope, else (a key, a flattened row) the struct's own.
-fn unwrap<'a>(
-    text: &'a str,
-    known: &mut KnownSchemas,
-    part: Part,
-) -> Result<(&'a str, Option<Arc<RowSchema>>), Rejection> {
-    if let Some((payload, row)) = known.payload(text) {
-        return Ok((payload, Some(row)));
-    }
-    let head = text.trim_start();
-    if !head.starts_with('{') || !head[1..].trim_start().starts_with("\"schema\"") {
-        return Ok((text, None));
-    }
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Wrapped<'a> {
-        #[serde(borrow)]
-        schema: &'a RawValue,
-        #[serde(borrow)]
-        payload: &'a RawValue,
-    }
-    let Ok(wrapped) = serde_json::from_str::<Wrapped<'a>>(text) else { return Ok((text, None)) };
-    if wrapped.schema.get() == "null" {
-        return Ok((wrapped.payload.get(), None));
-    }
-    let schema = Schema::parse(wrapped.schema.get())?;
-    let row_of_envelope = schema.field("after").map(Schema::row_fields).filter(|fields| !fields.is_empty());
-    let fields = row_of_envelope.filter(|_| part == Part::Value).unwrap_or_else(|| schema.row_fields());
-    let payload = wrapped.payload.get();
-    // Where the payload lies in the text: both are slices of one piece of memory.
-    let start = payload.as_ptr() as usize - text.as_ptr() as usize;
-    let row = known.fields.find(|known| known == fields, || fields.clone());
-    // Only where nothing but the closing brace follows: a schema behind its payload is no prefix.
-    if trim(&text[start + payload.len()..text.len().saturating_sub(1)]).is_empty() && text.ends_with('}') {
-        known.remember(&text[..start], &row);
-    }
-    Ok((payload, Some(row)))
 }
 
 /// Recognises Debezium's control topics by their payload, and by the topic's name where the payload alone could be a row's.

@@ -13,16 +13,21 @@
 mod cell;
 mod envelope;
 mod forms;
+mod key;
 mod numbers;
+mod open;
 mod position;
 mod row;
 mod schema;
+mod wrapped;
 
-pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
-pub use envelope::TopicDecoder;
+pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use envelope::{TopicDecoder, TopicRules};
 pub use forms::Form;
+pub use key::KeyFormat;
 #[cfg(test)]
 pub(in crate::core) use numbers::binlog_file;
+pub use open::{Opened, says_null};
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::core::failure::Failure;
 use crate::core::merge;
 use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::plan::Mark;
-use crate::core::record::{Payload, Record};
+use crate::core::record::Record;
 use crate::runtime::lookup::Lookup;
 use crate::runtime::tables::{Refused, Resolved};
 
@@ -44,12 +44,11 @@ impl Planner {
         incarnation: &Arc<str>,
         lookup: &mut L,
     ) -> Result<Option<Mark>, Failure> {
-        let Some(value) = record.value.as_ref().map(Payload::whole) else { return Ok(None) };
         let topic = Arc::clone(&record.at.topic);
         let decoder = decoder(&mut self.decoders, &self.config, &topic);
-        let Ok(Decoded::Change(event)) = decoder.decode(&topic, record.key.as_deref(), Some(&value)) else {
-            return Ok(None);
-        };
+        let Ok(opened) = decoder.open(record) else { return Ok(None) };
+        let value = opened.value();
+        let Ok(Decoded::Change(event)) = decoder.read(&topic, &opened) else { return Ok(None) };
         let mapping = match self.resolve(&topic, &event, lookup).await {
             Ok(Resolved::Rows(mapping)) => mapping,
             Ok(_) | Err(Refused::Table(_)) => return Ok(None),

@@ -61,6 +61,8 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         exclude_columns: Vec::new(),
         skip: false,
         format: None,
+        flat_prefix: None,
+        key_format: None,
         rule: rule.clone(),
     };
     Config {

@@ -17,7 +17,7 @@ pub(super) fn key_names(rule: Option<&TopicRule>, met: Met<'_>) -> Result<Vec<St
         _ => Err(Refused::Table(Rejection::table(
             "no_key",
             format!(
-                "the events of {} (topic {}) have no record key, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
+                "the events of {} (topic {}) have no record key that names its columns, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
                 met.source, met.topic
             ),
         ))),

@@ -131,6 +131,8 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
         1364 => (Record, false, "a column has no default and the event no value"),
         1048 | 1263 => (Record, false, "NULL for a column that does not allow it"),
         1264 | 1690 | 167 => (Record, false, "a number is out of the column's range"),
+        // 1416, 3037, 3548, 3643, 3667 to 3671: shapes, MySQL's reference systems.
+        1416 | 3037 | 3548 | 3643 | 3667..=3671 => (Record, false, "a shape that the column does not take"),
         1265 | 1292 | 1366 | 1367 | 1411 | 1441 => (Record, false, "a value cannot be converted to the column's type"),
         1300 => (Record, false, "text holds characters that the column's character set does not have"),
         1406 => (Record, false, "a value is too long for its column"),

@@ -12,11 +12,10 @@ use serde_json::value::RawValue;
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, SourcePosition, SourceTable};
 use crate::core::token::Phase;
 
+use super::super::key::unnamed;
 use super::super::numbers::hybrid_clock;
 use super::super::row::{plain, with_schema};
-use super::{
-    Form, Input, changes, check_rows, key_names, missing_position, named, parse, row, table_of_topic, undecodable,
-};
+use super::{Form, Input, changes, check_rows, key_names, missing_position, parse, row, table_of_topic, undecodable};
 
 /// All fields that there are; a record with another one is not of this form.
 #[derive(Deserialize)]
@@ -56,6 +55,14 @@ struct Source<'a> {
     ts_hlc: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     mvcc_timestamp: Option<Cow<'a, str>>,
+}
+
+/// Why a null value of a changefeed is refused.
+pub(in super::super) fn null_value() -> Rejection {
+    Rejection::table(
+        "unsupported_form",
+        "a changefeed of the envelope `row` or `key_only` writes null values, which have no place in an order; create it with `envelope = 'wrapped', updated` (or `enriched`)",
+    )
 }
 
 /// Whether a record has its fields and no others, and a timestamp of the right form.
@@ -137,18 +144,7 @@ impl Changefeed<'_> {
 
 /// The key: an object, or a list of values whose names are known.
 fn key_row<'a>(json: &'a str, names: &[&str], keys: &mut super::Schemas) -> Result<Option<RawRow<'a>>, Rejection> {
-    let unreadable = |error: serde_json::Error| undecodable(format!("the key cannot be read: {}", plain(&error)));
-    let raw: &'a RawValue = serde_json::from_str(json).map_err(unreadable)?;
-    if raw.get().starts_with('{') {
-        return row(Some(raw), keys, "key");
-    }
-    if names.is_empty() || raw.get() == "null" {
-        return Ok(None);
-    }
-    let cells: Vec<&'a RawValue> = serde_json::from_str(raw.get()).map_err(unreadable)?;
-    if cells.len() != names.len() {
-        let what = format!("the record key has {} values, but {} key columns are named", cells.len(), names.len());
-        return Err(Rejection::table("no_key", what));
-    }
-    Ok(Some(RawRow { schema: named(names, keys), cells }))
+    let raw: &'a RawValue = serde_json::from_str(json)
+        .map_err(|error| undecodable(format!("the key cannot be read: {}", plain(&error))))?;
+    if raw.get().starts_with('{') { row(Some(raw), keys, "key") } else { unnamed(raw, None, names, keys) }
 }

@@ -83,14 +83,28 @@ const ADDED: [&str; 52] = [
 
 /// A field of the transform: its name without the prefix, and whether it was asked for as a field of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Added {
+pub(in super::super) struct Added {
     name: &'static str,
     of_source: bool,
 }
 
-fn added(field: &str) -> Option<Added> {
-    let name = field.strip_prefix("__")?;
+impl Added {
+    /// Whether it tells a flattened row.
+    pub(in super::super) fn marks(self) -> bool {
+        !self.of_source && matches!(self.name, "op" | "deleted")
+    }
+}
+
+/// What the names of added fields begin with, unless the transform's `add.fields.prefix` says otherwise.
+const PREFIX: &str = "__";
+/// The mark of the rewrite modes; no option changes its name.
+const DELETED: &str = "__deleted";
+
+/// The field of the transform that a name means.
+pub(in super::super) fn added(field: &str, prefix: &str) -> Option<Added> {
     let known = |name: &str| ADDED.into_iter().find(|known| *known == name);
+    let name =
+        if field == DELETED { "deleted" } else { field.strip_prefix(prefix).filter(|name| *name != "deleted")? };
     match (known(name), name.strip_prefix("source_").and_then(known)) {
         (Some(name), _) => Some(Added { name, of_source: false }),
         (None, Some(name)) => Some(Added { name, of_source: true }),
@@ -114,19 +128,31 @@ const REMEMBERED: usize = 256;
 /// Reads the flattened rows of a topic.
 #[derive(Debug, Default)]
 pub(in super::super) struct FlatRows {
+    prefix: Option<String>,
     whole: Schemas,
     rows: Schemas,
     partings: Vec<Parting>,
 }
 
 impl FlatRows {
-    /// A row, with the schema of all its fields if the record has one. `key` is the record's.
+    /// Rows whose added fields have names that begin with `prefix`.
+    pub(in super::super) fn new(prefix: Option<String>) -> Self {
+        Self { prefix, ..Self::default() }
+    }
+
+    /// What the names of added fields begin with.
+    pub(in super::super) fn prefix(&self) -> &str {
+        self.prefix.as_deref().unwrap_or(PREFIX)
+    }
+
+    /// A row, with the schema of all its fields if the record has one. `key` and `headers` are the record's.
     pub(in super::super) fn event<'a>(
         &mut self,
         topic: &str,
         payload: &'a str,
         schema: Option<&Arc<RowSchema>>,
         key: Option<RawRow<'a>>,
+        headers: &'a [(Added, Box<RawValue>)],
     ) -> Result<RawEvent<'a>, Rejection> {
         let raw: &RawValue = serde_json::from_str(payload)
             .map_err(|error| Rejection::new("undecodable", format!("the value cannot be read: {}", plain(&error))))?;
@@ -134,48 +160,25 @@ impl FlatRows {
             Some(schema) => with_schema(raw, schema, "value")?,
             None => without_schema(raw, &mut self.whole, "value")?,
         };
-        let (row, fields) = self.part(whole);
-        let op_text = fields.get("op", false).map(text_of).transpose()?;
-        let deleted = match fields.get("deleted", false).map(RawValue::get) {
-            None | Some("\"false\"" | "false" | "null") => false,
-            Some("\"true\"" | "true") => true,
-            Some(_) => return Err(Rejection::new("undecodable", "`__deleted` is neither \"true\" nor \"false\"")),
-        };
-        let op = match op_text.as_deref() {
-            _ if deleted => Op::Delete,
-            Some("d") => Op::Delete,
-            None | Some("c" | "u" | "r") => Op::Upsert,
-            Some(_) => return Err(Rejection::new("undecodable", "`__op` is none of c, u, r, d")),
-        };
-        let default = if op == Op::Delete { "d" } else { "u" };
-        let block = fields.source_block(op_text.as_deref())?;
-        let source: SourceBlock<'_> = serde_json::from_str(&block.json).map_err(|error| {
-            Rejection::new("undecodable", format!("the added fields cannot be read: {}", plain(&error)))
-        })?;
-        let position = match block.without_position {
-            Some(why) => SourcePosition::None(why),
-            None => source.position(None)?,
-        };
-        let (before, after) = if op == Op::Delete { (Some(row), None) } else { (None, Some(row)) };
-        let table = table(&source, topic);
-        // The guessed connector must not part snapshot rows from the stream: MariaDB's have no GTID to know it by.
-        let named = fields.source("connector").is_some() && fields.source("name").is_some();
-        let scope = if named { source.source() } else { format!("flat {topic}") };
-        let op_text = op_text.unwrap_or(Cow::Borrowed(default));
-        let source_time_ms = source.time_ms();
-        Ok(RawEvent {
-            op,
-            op_text,
-            table,
-            source: scope,
-            position,
-            ends_snapshot: false,
-            source_time_ms,
-            transaction: None,
-            key,
-            before,
-            after,
-        })
+        let (row, mut fields) = self.part(whole);
+        fields.extend(headers);
+        fields.event(topic, Some(row), key)
+    }
+
+    /// The delete that a null value is if its headers say so (`delete-to-tombstone`, `tombstone` with `add.headers`) and place it.
+    pub(in super::super) fn null_delete<'a>(
+        &self,
+        topic: &str,
+        key: Option<RawRow<'a>>,
+        headers: &'a [(Added, Box<RawValue>)],
+    ) -> Result<Option<RawEvent<'a>>, Rejection> {
+        let mut fields = Fields(Vec::new());
+        fields.extend(headers);
+        let is_delete = fields.get("op", false).is_some_and(|op| op.get() == "\"d\"");
+        if !is_delete || key.is_none() {
+            return Ok(None);
+        }
+        fields.event(topic, None, key).map(|event| Some(event).filter(|event| !event.position.is_none()))
     }
 
     /// Parts a row into its columns and the fields of the transform.
@@ -196,10 +199,9 @@ impl FlatRows {
     }
 
     fn parting(&mut self, whole: &RowSchema) -> Parting {
-        let fields = || whole.fields.iter().enumerate();
-        let columns: Vec<usize> =
-            fields().filter(|(_, field)| added(&field.name).is_none()).map(|(at, _)| at).collect();
-        let added = fields().filter_map(|(at, field)| Some((at, added(&field.name)?))).collect();
+        let fields = || whole.fields.iter().map(|field| added(&field.name, self.prefix())).enumerate();
+        let columns: Vec<usize> = fields().filter(|(_, added)| added.is_none()).map(|(at, _)| at).collect();
+        let added = fields().filter_map(|(at, added)| Some((at, added?))).collect();
         let row: Vec<_> = columns.iter().map(|at| whole.fields[*at].clone()).collect();
         let row = self.rows.find(|known| known == row, || row.clone());
         Parting { whole: whole.id, columns, added, row }
@@ -216,6 +218,51 @@ struct Block {
 }
 
 impl<'a> Fields<'a> {
+    fn extend(&mut self, headers: &'a [(Added, Box<RawValue>)]) {
+        self.0.extend(headers.iter().map(|(added, value)| (*added, &**value)));
+    }
+
+    /// The event of a row with these fields; without a row it is a delete of the key.
+    fn event(&self, topic: &str, row: Option<RawRow<'a>>, key: Option<RawRow<'a>>) -> Result<RawEvent<'a>, Rejection> {
+        let op_text = self.get("op", false).map(text_of).transpose()?;
+        let deleted = match self.get("deleted", false).map(RawValue::get) {
+            None | Some("\"false\"" | "false" | "null") => row.is_none(),
+            Some("\"true\"" | "true") => true,
+            Some(_) => return Err(Rejection::new("undecodable", "`__deleted` is neither \"true\" nor \"false\"")),
+        };
+        let op = match op_text.as_deref() {
+            _ if deleted => Op::Delete,
+            Some("d") => Op::Delete,
+            None | Some("c" | "u" | "r") => Op::Upsert,
+            Some(_) => return Err(Rejection::new("undecodable", "`__op` is none of c, u, r, d")),
+        };
+        let default = if op == Op::Delete { "d" } else { "u" };
+        let block = self.source_block(op_text.as_deref())?;
+        let source: SourceBlock<'_> = serde_json::from_str(&block.json).map_err(|error| {
+            Rejection::new("undecodable", format!("the added fields cannot be read: {}", plain(&error)))
+        })?;
+        let position = match block.without_position {
+            Some(why) => SourcePosition::None(why),
+            None => source.position(None)?,
+        };
+        let (before, after) = if op == Op::Delete { (row, None) } else { (None, row) };
+        // The guessed connector must not part snapshot rows from the stream: MariaDB's have no GTID to know it by.
+        let named = self.source("connector").is_some() && self.source("name").is_some();
+        Ok(RawEvent {
+            op,
+            op_text: op_text.unwrap_or(Cow::Borrowed(default)),
+            table: table(&source, topic),
+            source: if named { source.source() } else { format!("flat {topic}") },
+            position,
+            ends_snapshot: false,
+            source_time_ms: source.time_ms(),
+            transaction: None,
+            key,
+            before,
+            after,
+        })
+    }
+
     /// A field that is there and not null.
     fn get(&self, name: &str, of_source: bool) -> Option<&'a RawValue> {
         let found = self.0.iter().find(|(added, _)| added.name == name && added.of_source == of_source);

@@ -1,6 +1,6 @@
 //! The forms of other products, from hand-made records. Their fields: the products' documentation.
 
-use super::super::TopicDecoder;
+use super::super::{TopicDecoder, TopicRules};
 use super::*;
 use crate::core::event::{Control, Gtid};
 use crate::core::token::Phase;
@@ -15,7 +15,8 @@ const WRAPPED: &str = r#"{"after":{"id":7,"note":"b"},"updated":"173568960012345
 const ENRICHED: &str = r#"{"after":{"id":7},"op":"c","ts_ns":1,"source":{"origin":"cockroachdb","table_name":"item","schema_name":"public","primary_keys":["id"],"ts_hlc":"1735689600123456789.0000000002"}}"#;
 
 fn decoder(form: Option<Form>, key: &[&str]) -> TopicDecoder {
-    TopicDecoder::new(form, Some(key.iter().map(|name| (*name).to_owned()).collect()))
+    let key_columns = key.iter().map(|name| (*name).to_owned()).collect();
+    TopicDecoder::new(TopicRules { form, key_columns, ..TopicRules::default() })
 }
 
 /// What is left of an event when its rows are texts.
