@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use crate::core::evolve::Evolve;
+use crate::core::naming::{Columns, Pattern};
 use crate::core::table::{DeleteMode, TokenStorage};
 
 use super::checked::{
-    Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SourceConfig,
-    Start, TableRule, TopicMatch, TopicRule,
+    Config, FileConfig, IdBytes, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, RegistryAuth,
+    RegistryConfig, Resnapshot, SchemaIds, SourceConfig, Start, TableRule, TopicRule,
 };
 use super::secret::{HIDDEN, redact_url};
 use super::units::{format_duration, format_size};
@@ -33,6 +34,9 @@ pub fn effective(config: &Config) -> String {
         client.keys().for_each(|name| {
             page.text(&quoted(name), HIDDEN);
         });
+    }
+    if let Some(registry) = &config.registry {
+        write_registry(&mut page, registry);
     }
     page.section("[sink]")
         .text("url", &redact_url(config.sink.url.expose()))
@@ -114,14 +118,40 @@ fn write_files(page: &mut Page, file: &FileConfig) {
     }
 }
 
+fn write_registry(page: &mut Page, registry: &RegistryConfig) {
+    let urls: Vec<&str> = registry.urls.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
+    page.section("[registry]").text("url", &urls.join(","));
+    if let Some(ids) = registry.ids {
+        page.text(
+            "ids",
+            match ids {
+                SchemaIds::Schema => "schema",
+                SchemaIds::Global => "global",
+                SchemaIds::Content => "content",
+            },
+        );
+    }
+    match registry.id_bytes {
+        IdBytes::Either => {}
+        IdBytes::Four => _ = page.plain("id_bytes", 4),
+        IdBytes::Eight => _ = page.plain("id_bytes", 8),
+    }
+    match &registry.auth {
+        RegistryAuth::None => {}
+        RegistryAuth::Basic { user, .. } => _ = page.text("user", user).text("password", HIDDEN),
+        RegistryAuth::Bearer(_) => _ = page.text("token", HIDDEN),
+    }
+    if let Some(path) = &registry.ca_file {
+        page.text("ca_file", &path.display().to_string());
+    }
+    if let Some((certificate, key)) = &registry.certificate {
+        page.text("cert_file", &certificate.display().to_string()).text("key_file", &key.display().to_string());
+    }
+    page.text("timeout", &format_duration(registry.timeout));
+}
+
 fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
-    page.section("[[table]]").text(
-        "topic",
-        match &rule.topic {
-            TopicMatch::Name(name) => name,
-            TopicMatch::Pattern(pattern) => pattern.as_str(),
-        },
-    );
+    page.section("[[table]]").text("topic", rule.topic.as_str());
     if let Some(table) = &rule.source_table {
         page.text("source_table", table);
     }
@@ -138,23 +168,27 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
     if let Some(format) = rule.key_format {
         page.text("key_format", format.name());
     }
-    if let Some(into) = &rule.into {
-        page.text("into", &into.to_string());
-    }
     if let Some(key) = &rule.key {
         page.list("key", key);
     }
     if !rule.order_by.is_empty() {
         page.list("order_by", &rule.order_by);
     }
-    if !rule.exclude_columns.is_empty() {
-        page.list("exclude_columns", &rule.exclude_columns);
-    }
     write_rule(page, &rule.rule);
+    for (column, to) in &rule.rule.columns.renamed {
+        page.section(&format!("[table.columns.{}]", quoted(column))).text("to", to);
+    }
 }
 
 fn write_rule(page: &mut Page, rule: &TableRule) {
     let is_change_log = rule.contract == crate::core::table::Contract::ChangeLog;
+    if let Some(into) = &rule.into {
+        page.text("into", &into.to_string());
+    }
+    page.text("table_case", rule.table_case.as_str());
+    if !is_change_log {
+        write_columns(page, &rule.columns);
+    }
     page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
     page.plain("single_writer", rule.single_writer).text("unavailable_value", rule.unavailable.written());
     // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
@@ -195,6 +229,21 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
             Resnapshot::Sweep => "sweep",
         },
     );
+}
+
+fn write_columns(page: &mut Page, columns: &Columns) {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>();
+    page.text("column_case", columns.names.case.as_str());
+    for (key, text) in [("column_prefix", &columns.names.prefix), ("column_suffix", &columns.names.suffix)] {
+        if !text.is_empty() {
+            page.text(key, text);
+        }
+    }
+    for (key, patterns) in [("include_columns", &columns.include), ("exclude_columns", &columns.exclude)] {
+        if !patterns.is_empty() {
+            page.list(key, &texts(patterns));
+        }
+    }
 }
 
 /// TOML as it grows.

@@ -9,9 +9,12 @@
 use std::time::Duration;
 
 use crate::core::evolve::Evolve;
+use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
-use super::checked::{Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
+use super::checked::{
+    Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SchemaIds, Start,
+};
 use super::problem::{Origin, Report};
 use super::read::{Field, Given, Read, Size, Texts, one_of, read_field, refuse, text, unknown_key};
 use super::tree::{Data, Node};
@@ -66,6 +69,13 @@ words!(PlainTime {
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
 });
+words!(Case {
+    "keep" => Case::Keep,
+    "lower" => Case::Lower,
+    "upper" => Case::Upper,
+    "snake" => Case::Snake,
+    "camel" => Case::Camel,
+});
 words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
 words!(Form {
@@ -84,6 +94,11 @@ words!(KeyFormat {
     "string" => KeyFormat::Text,
     "long" => KeyFormat::Long,
     "none" => KeyFormat::None,
+});
+words!(SchemaIds {
+    "schema" => SchemaIds::Schema,
+    "global" => SchemaIds::Global,
+    "content" => SchemaIds::Content,
 });
 words!(OnBadRecord { "quarantine" => OnBadRecord::Quarantine, "stop" => OnBadRecord::Stop });
 
@@ -133,6 +148,20 @@ impl Read for Properties {
         };
         let properties: Vec<Option<_>> = entries.iter().map(read).collect();
         properties.into_iter().collect()
+    }
+}
+
+/// `[table.columns.NAME]`, by the columns' names in the source.
+pub type RawColumns = Vec<(String, RawColumn)>;
+
+impl Read for RawColumns {
+    fn read(node: &Node, key: &str, report: &mut Report) -> Option<Self> {
+        let Data::Table { entries, .. } = &node.data else { return refuse(node, key, "a table", report) };
+        let read = |(name, node): &(String, Node)| {
+            Some((name.clone(), RawColumn::read(node, &format!("{key}.{name}"), report)?))
+        };
+        let columns: Vec<Option<_>> = entries.iter().map(read).collect();
+        columns.into_iter().collect()
     }
 }
 
@@ -187,6 +216,8 @@ section! {
         pipeline: RawPipeline,
         /// `[source]`
         source: RawSource,
+        /// `[registry]`
+        registry: RawRegistry,
         /// `[sink]`
         sink: RawSink,
         /// `[batch]`
@@ -243,6 +274,32 @@ section! {
 }
 
 section! {
+    /// `[registry]`
+    RawRegistry {
+        /// Base URLs with commas between.
+        url: String,
+        /// What ids in records name.
+        ids: SchemaIds,
+        /// Bytes of an id.
+        id_bytes: i64,
+        /// User of basic authentication.
+        user: String,
+        /// Its password.
+        password: Property,
+        /// Bearer token.
+        token: Property,
+        /// PEM file of authorities in place of the system's.
+        ca_file: String,
+        /// PEM file of a client certificate and what signed it.
+        cert_file: String,
+        /// PEM file of its key.
+        key_file: String,
+        /// Longest wait for an answer.
+        timeout: Duration,
+    }
+}
+
+section! {
     /// `[sink]`
     RawSink {
         /// The URL.
@@ -287,6 +344,16 @@ section! {
 section! {
     /// `[defaults]`
     RawDefaults {
+        /// Destination table.
+        into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Wanted contract.
         contract: Contract,
         /// What a delete does.
@@ -325,12 +392,24 @@ section! {
         key_format: KeyFormat,
         /// Destination table.
         into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Business key.
         key: Texts,
         /// Columns that order changes.
         order_by: Texts,
+        /// Columns that are written.
+        include_columns: Texts,
         /// Columns that are not written.
         exclude_columns: Texts,
+        /// Single columns.
+        columns: RawColumns,
         /// Applies nothing.
         skip: bool,
         /// As in [`RawDefaults`], like all that follow.
@@ -353,6 +432,14 @@ section! {
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
         resnapshot: Resnapshot,
+    }
+}
+
+section! {
+    /// `[table.columns.NAME]`
+    RawColumn {
+        /// The destination's name of the column.
+        to: String,
     }
 }
 

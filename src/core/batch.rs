@@ -26,7 +26,7 @@ use super::plan::{
     Advance, Cell, Delete, KnownNulls, LedgerEntry, Mark, Orphan, Partial, Plan, QuarantinedRecord, SnapshotEnd,
     TablePlan, Upsert, UpsertGroup,
 };
-use super::record::{Payload, Record, TopicPartition};
+use super::record::{Record, TopicPartition};
 use super::table::{Contract, DeleteMode, Row, Table};
 use super::token::Token;
 use super::value::Value;
@@ -355,13 +355,14 @@ impl BatchBuilder {
     /// Keeps a record aside.
     pub fn quarantine(&mut self, record: &Record, incarnation: &Arc<str>, mark: Option<Mark>, why: Rejection) {
         self.marked.extend(mark.as_ref().map(|mark| (mark.table.clone(), mark.key.clone())));
+        let (key, value) = record.original();
         self.plan.quarantine.push(QuarantinedRecord {
             at: record.at.clone(),
             incarnation: Arc::clone(incarnation),
             offset: record.offset,
             timestamp_ms: record.timestamp_ms,
-            key: record.key.clone(),
-            value: record.value.as_ref().map(Payload::whole),
+            key,
+            value,
             headers: record.headers.clone(),
             mark,
             reason: why.reason,

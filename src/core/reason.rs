@@ -61,6 +61,11 @@ const REASONS: &[Reason] = &[
         remedy: "mend the producer; a table can be ordered by a column (`order_by`) or within partitions (`offset_order`) instead",
     },
     Reason {
+        code: "no_registry",
+        meaning: "the record was written with a schema registry, and none is configured",
+        remedy: "write `url = \"http://…\"` under `[registry]`, then `lastword quarantine retry` the record",
+    },
+    Reason {
         code: "null_in_not_null",
         meaning: "NULL for a column that does not allow it",
         remedy: "let the column be NULL here as at the source",
@@ -129,6 +134,11 @@ const REASONS: &[Reason] = &[
         code: "unique_violation",
         meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
         remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
+    },
+    Reason {
+        code: "unknown_schema",
+        meaning: "the record names a schema that the registry does not have",
+        remedy: "see that `[registry]` names the registry that the producer wrote to (and its `ids`), register the schema, then `lastword quarantine retry` the record",
     },
     Reason {
         code: "unsupported_schema",

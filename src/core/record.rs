@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::event::Rejection;
+
 /// A partition of a topic. Cheap to clone; ordered by topic, then number, which is the order in which checkpoint rows
 /// are locked.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,14 +54,41 @@ pub struct Record {
     pub value: Option<Payload>,
     /// Its headers.
     pub headers: Headers,
+    /// What it was before it was transcoded ([`super::framing`]), if it was written with a schema registry.
+    pub framed: Option<Box<Framed>>,
+}
+
+/// A record that was written with a schema registry, as it lies on its topic.
+#[derive(Clone, Debug)]
+pub struct Framed {
+    /// Bytes of the key.
+    pub key: Option<Bytes>,
+    /// Bytes of the value.
+    pub value: Option<Bytes>,
+    /// Why it could not be transcoded: key and value of the record are these bytes then.
+    pub refused: Option<Rejection>,
 }
 
 impl Record {
     /// Bytes that this record holds in memory, for the limits of batches and queues; what it shares is not its own.
     pub fn size_bytes(&self) -> usize {
-        let key = self.key.as_ref().map_or(0, Bytes::len);
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
         let value = self.value.as_ref().map_or(0, |value| value.body.len());
-        key + value + self.headers.0.len() + std::mem::size_of::<Self>()
+        let framed = self.framed.as_ref().map_or(0, |framed| length(&framed.key) + length(&framed.value));
+        length(&self.key) + value + framed + self.headers.0.len() + std::mem::size_of::<Self>()
+    }
+
+    /// Key and value as they lie on the topic.
+    pub fn original(&self) -> (Option<Bytes>, Option<Bytes>) {
+        match &self.framed {
+            Some(framed) => (framed.key.clone(), framed.value.clone()),
+            None => (self.key.clone(), self.value.as_ref().map(Payload::whole)),
+        }
+    }
+
+    /// Why it cannot be read, if that is known before it is decoded.
+    pub fn refused(&self) -> Option<&Rejection> {
+        self.framed.as_ref().and_then(|framed| framed.refused.as_ref())
     }
 }
 
@@ -76,6 +105,11 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// A value in two parts.
+    pub fn new(head: Bytes, body: Bytes) -> Self {
+        Self { head, body }
+    }
+
     /// The shared part; empty where nothing is shared.
     pub fn head(&self) -> &Bytes {
         &self.head

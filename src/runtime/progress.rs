@@ -58,6 +58,8 @@ struct Inner {
     sink_trouble: Option<String>,
     needs_operator: Option<Failure>,
     source_trouble: Option<String>,
+    /// What the schema registry's failures hold up, and why.
+    registry_trouble: BTreeMap<TopicPartition, String>,
 }
 
 /// See the module. Cheap to clone.
@@ -103,7 +105,9 @@ impl Progress {
 
     /// A partition was taken away.
     pub fn released(&self, at: &TopicPartition) {
-        self.inner().partitions.remove(at);
+        let mut inner = self.inner();
+        inner.partitions.remove(at);
+        inner.registry_trouble.remove(at);
     }
 
     /// A plan was committed.
@@ -149,6 +153,15 @@ impl Progress {
         self.inner().source_trouble = what;
     }
 
+    /// A partition waits for the schema registry, or goes on.
+    pub fn registry_trouble(&self, at: &TopicPartition, what: Option<String>) {
+        let mut inner = self.inner();
+        match what {
+            Some(what) => _ = inner.registry_trouble.insert(at.clone(), what),
+            None => _ = inner.registry_trouble.remove(at),
+        }
+    }
+
     /// Counts a guard's decision.
     pub fn guard(&self, count: impl FnOnce(&mut Guards)) {
         count(&mut self.inner().guards);
@@ -187,6 +200,7 @@ impl Progress {
     pub fn unready(&self) -> Vec<String> {
         let inner = self.inner();
         let mut reasons: Vec<String> = inner.sink_trouble.iter().chain(&inner.source_trouble).cloned().collect();
+        reasons.extend(inner.registry_trouble.iter().map(|(at, what)| format!("{at} waits: {what}")));
         for (at, partition) in &inner.partitions {
             match &partition.state {
                 PartitionState::Running => {}

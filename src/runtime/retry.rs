@@ -30,14 +30,16 @@ pub async fn retry(
     who: &str,
 ) -> Result<Retried, Failure> {
     let entry = &kept.entry;
-    let record = Record {
+    let mut record = Record {
         at: entry.at.clone(),
         offset: entry.offset,
         timestamp_ms: entry.timestamp_ms,
         key: kept.key.clone(),
         value: kept.value.clone().map(Into::into),
         headers: kept.headers.clone(),
+        framed: None,
     };
+    pipeline.registry.open(&mut record).await?;
     let incarnation: Arc<str> = entry.incarnation.as_str().into();
     let mut planner = pipeline.planner(&pipeline.config.pipeline.as_str().into(), false);
     let at = std::slice::from_ref(&entry.at);

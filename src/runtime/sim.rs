@@ -60,6 +60,9 @@ fn config() -> Arc<Config> {
         lock_timeout: Duration::from_secs(1),
     };
     let defaults = TableRule {
+        into: None,
+        table_case: Default::default(),
+        columns: Default::default(),
         contract: Contract::FinalState,
         delete: DeleteMode::Hard,
         create: false,
@@ -74,6 +77,7 @@ fn config() -> Arc<Config> {
     Arc::new(Config {
         pipeline: LIVE.into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
+        registry: None,
         sink,
         batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults,

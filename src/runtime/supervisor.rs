@@ -14,6 +14,7 @@ use crate::core::record::TopicPartition;
 use crate::core::table::fnv1a;
 use crate::sink::bookkeep::{self, Checkpoint, ClaimRequest};
 use crate::sink::{Session, Sink};
+use crate::source::registry::Registry;
 use crate::source::{LogEvent, ReadRange, Source, SourceCommand, SourceEvent, SourceHandle, StartAt};
 
 use super::lane::{LaneControl, LaneHandle, Shared, out_of_log, spawn};
@@ -62,6 +63,8 @@ pub struct Pipeline {
     pub sink: Sink,
     /// The source.
     pub source: Source,
+    /// The schemas of framed records.
+    pub registry: Registry,
     /// Tables.
     pub tables: Arc<Tables>,
     /// Scopes of tokens.
@@ -73,11 +76,12 @@ impl Pipeline {
     pub async fn open(config: Arc<Config>) -> Result<Self, Failure> {
         let sink = Sink::new(&config.sink)?;
         let source = Source::new(&config.source, &config.pipeline)?;
+        let registry = Registry::new(&config)?;
         let mut session = sink.session("start").await?;
         bookkeep::migrate(&mut session).await?;
         let tables = Arc::new(Tables::new(Arc::clone(&config), sink.clone(), true));
         let scopes = Arc::new(Scopes::new(sink.clone()));
-        Ok(Self { config, sink, source, tables, scopes })
+        Ok(Self { config, sink, source, registry, tables, scopes })
     }
 
     /// A planner under the checkpoints of `checkpoint_owner`.
@@ -116,6 +120,7 @@ pub async fn run(pipeline: &Pipeline, options: RunOptions) -> Result<Ended, Fail
         config: Arc::clone(&pipeline.config),
         sink: pipeline.sink.clone(),
         source: pipeline.source.clone(),
+        registry: pipeline.registry.clone(),
         checkpoint_owner: Arc::clone(&checkpoint_owner),
         owner,
         progress: options.progress.clone(),
@@ -159,6 +164,7 @@ pub async fn run_ranges(
         config: Arc::clone(&pipeline.config),
         sink: pipeline.sink.clone(),
         source: pipeline.source.clone(),
+        registry: pipeline.registry.clone(),
         checkpoint_owner: Arc::clone(checkpoint_owner),
         owner: owner_identity(),
         progress: options.progress.clone(),

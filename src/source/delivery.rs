@@ -352,6 +352,7 @@ mod tests {
             key: None,
             value: Some(vec![b'x'; bytes].into()),
             headers: Headers::default(),
+            framed: None,
         }
     }
 

@@ -14,6 +14,7 @@ mod delivery;
 pub mod file;
 pub mod kafka;
 mod queue;
+pub mod registry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

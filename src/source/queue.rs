@@ -131,6 +131,7 @@ mod tests {
             key: None,
             value: Some(vec![0; bytes].into()),
             headers: Headers::default(),
+            framed: None,
         };
         LogEvent::Records { generation: 1, records: vec![record] }
     }

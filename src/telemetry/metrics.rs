@@ -91,6 +91,8 @@ metrics! {
         "Partitions that this process holds a claim on.";
     QUARANTINE_OPEN = "lastword_quarantine_open", Gauge, [],
         "Records of the pipeline that are kept aside and not settled.";
+    REGISTRY_ASKED = "lastword_registry_requests_total", Counter, ["outcome=found|unknown|failed"],
+        "Schemas that the schema registry was asked for; none where they are remembered.";
     BUILD_INFO = "lastword_build_info", Gauge, ["version"],
         "Always 1; the version is the label.";
 }
@@ -217,6 +219,11 @@ pub fn retry(class: Class) {
     counter!(RETRIES, "class" => class).increment(1);
 }
 
+/// A question to the schema registry, by what came of it.
+pub fn registry_asked(outcome: &'static str) {
+    counter!(REGISTRY_ASKED, "outcome" => outcome).increment(1);
+}
+
 /// Checkpoints that were not where the batch expected them.
 pub fn checkpoint_missed(partitions: usize) {
     counter!(CHECKPOINT_MISSED).increment(partitions as u64);
@@ -289,6 +296,7 @@ mod tests {
             retry(Class::Transient);
             checkpoint_missed(1);
             unknown_outcome(true);
+            registry_asked("found");
             let at = TopicPartition::new("t", 3);
             let known =
                 Position { next_offset: Some(7), end_offset: Some(9), lag_records: Some(2), lag_seconds: Some(0.5) };

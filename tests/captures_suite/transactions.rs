@@ -62,6 +62,7 @@ fn record(captured: &Captured) -> Record {
         key: captured.key.clone().map(|key| key.into_bytes().into()),
         value: captured.payload.clone().map(|value| value.into_bytes().into()),
         headers: Headers::default(),
+        framed: None,
     }
 }
 

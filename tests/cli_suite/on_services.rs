@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{check, contracts, epochs, names, offsets, quarantine, sources, tombstones};
+use super::{check, contracts, epochs, framed, names, naming, offsets, quarantine, sources, tombstones};
 use crate::support::database::Database;
 use crate::support::events::Source;
 use crate::support::program::{Program, config, over_files, over_kafka};
@@ -41,11 +41,13 @@ on_both! {
     columns_order_two_sources: sources::columns_order_two_sources;
     hostile_names: names::hostile_names;
     other_types: names::other_types;
+    versions_and_tenants: naming::versions_and_tenants;
     offsets_set_under_an_idle_process: set_over_kafka;
     an_epoch_for_a_restored_source: epoch_over_kafka;
     tombstones_may_go: collected_tombstones;
     tokens_aside_may_go: collected_tokens;
     another_pipeline_keeps_tombstones: tombstones::another_pipeline_counts;
+    avro_with_a_registry: framed::avro_with_a_registry;
     a_second_snapshot: tombstones::recreated_connectors;
     a_wrong_password: refuses_a_wrong_password;
     certificates: checks_certificates;
@@ -185,4 +187,13 @@ fn kafka_with_a_password_and_certificates() {
     );
     client(&file, "LASTWORD_TEST_OTHER_CA");
     assert_ne!(program.run(&["check"]).code, Some(0));
+}
+
+mod sqlite {
+    use super::*;
+
+    #[test]
+    fn avro_with_a_registry() {
+        framed::avro_with_a_registry(Dialect::Sqlite);
+    }
 }

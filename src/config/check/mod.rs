@@ -1,6 +1,7 @@
 //! What a configuration means: defaults filled in, everything judged. All problems go to one report; a part that cannot
 //! be used becomes `None`, so that the other parts are still judged.
 
+mod registry;
 mod sink;
 mod source;
 mod tables;
@@ -54,10 +55,11 @@ impl Checker<'_> {
     pub fn config(&mut self, raw: Raw) -> Option<Config> {
         let pipeline = self.pipeline(&section(raw.pipeline));
         let sink = self.sink(&section(raw.sink));
+        let registry = self.registry(&section(raw.registry));
         let raw_source = section(raw.source);
         let source = self.source(&raw_source, pipeline.as_deref().unwrap_or_default());
-        let defaults = self.defaults(&section(raw.defaults));
         let dialect = sink.as_ref().map(|sink| sink.dialect);
+        let defaults = self.defaults(&section(raw.defaults), dialect);
         let tables = self.rules(&section(raw.table), &defaults, source.as_ref(), dialect);
         let batch = self.batch(&section(raw.batch), sink.as_ref());
         let listen = self.listen(&section(raw.server));
@@ -70,6 +72,7 @@ impl Checker<'_> {
         Some(Config {
             pipeline: pipeline?,
             source: source?,
+            registry,
             sink: sink?,
             batch,
             defaults,

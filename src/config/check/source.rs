@@ -191,7 +191,8 @@ impl Checker<'_> {
         client
     }
 
-    fn property(&self, given: &Given<Property>) -> Result<String, String> {
+    /// The value of a property, read from where it is.
+    pub(super) fn property(&self, given: &Given<Property>) -> Result<String, String> {
         match &given.value {
             Property::Here(value) => Ok(value.clone()),
             Property::File(path) => secret_file(path),

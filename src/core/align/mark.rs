@@ -292,7 +292,8 @@ mod tests {
     fn note(topic: &str, value: &str) -> Note {
         let at = TopicPartition::new(topic, 0);
         let value = Some(value.as_bytes().to_vec().into());
-        let record = Record { at, offset: 0, timestamp_ms: None, key: None, value, headers: Headers::default() };
+        let record =
+            Record { at, offset: 0, timestamp_ms: None, key: None, value, headers: Headers::default(), framed: None };
         Reader::default().note(&record)
     }
 

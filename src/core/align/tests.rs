@@ -26,6 +26,7 @@ pub(super) fn event(at: &TopicPartition, offset: i64, before: u64, lsn: u64, id:
         key: Some(key.into_bytes().into()),
         value: Some(value.into_bytes().into()),
         headers: Headers::default(),
+        framed: None,
     }
 }
 

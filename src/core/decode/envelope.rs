@@ -110,6 +110,9 @@ impl TopicDecoder {
 
     /// Prepares a record for [`read`](Self::read), which must be the next call.
     pub fn open(&mut self, record: &Record) -> Result<Opened, Rejection> {
+        if let Some(why) = record.refused() {
+            return Err(why.clone());
+        }
         let key = record.key.as_ref().map(|key| self.open_key(key)).transpose()?.flatten();
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest =
@@ -297,12 +300,7 @@ fn check_key(event: RawEvent<'_>, is_named: bool) -> Result<RawEvent<'_>, Reject
 
 fn utf8<'a>(bytes: &'a [u8], part: &str) -> Result<&'a str, Rejection> {
     std::str::from_utf8(bytes).map_err(|error| {
-        let hint = if bytes.first() == Some(&0) {
-            "; it begins with a zero byte, as schema registry framing does, which is not supported yet"
-        } else {
-            ""
-        };
-        Rejection::new("undecodable", format!("the {part} is not UTF-8 from byte {}{hint}", error.valid_up_to()))
+        Rejection::new("undecodable", format!("the {part} is not UTF-8 from byte {}", error.valid_up_to()))
     })
 }
 

@@ -313,6 +313,7 @@ pub(super) fn record(
         key: key.map(Bytes::copy_from_slice),
         value,
         headers: Headers::pack(headers.iter().copied()),
+        framed: None,
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) mod names {
     pub(in super::super) const MICRO_TIME: &str = "io.debezium.time.MicroTime";
     pub(in super::super) const MICRO_TIMESTAMP: &str = "io.debezium.time.MicroTimestamp";
     pub(in super::super) const NANO_TIMESTAMP: &str = "io.debezium.time.NanoTimestamp";
+    pub(in super::super) const VARIABLE_DECIMAL: &str = "io.debezium.data.VariableScaleDecimal";
     pub(in super::super) const UUID: &str = "io.debezium.data.Uuid";
 }
 

@@ -12,13 +12,18 @@
 
 mod avro;
 mod connect;
+mod json_schema;
+mod protobuf;
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
 use super::event::Rejection;
-use super::record::Headers;
+use super::record::{Headers, Payload};
 
 /// Which part of a record is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +114,22 @@ pub fn header_id(headers: &Headers, part: Part) -> Option<SchemaId> {
 pub enum Language {
     /// Avro.
     Avro,
+    /// JSON Schema.
+    Json,
+    /// Protobuf.
+    Protobuf,
+}
+
+impl Language {
+    /// By the name that registries give it.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "AVRO" => Some(Self::Avro),
+            "JSON" => Some(Self::Json),
+            "PROTOBUF" => Some(Self::Protobuf),
+            _ => None,
+        }
+    }
 }
 
 /// A schema as a registry holds it.
@@ -124,41 +145,70 @@ pub struct Definition {
 
 /// A schema that records can be read by.
 #[derive(Debug)]
-pub struct Compiled {
-    head: Bytes,
-    reader: Reader,
-}
+pub struct Compiled(Reader);
 
 #[derive(Debug)]
 enum Reader {
-    Avro(avro::Reader),
+    Avro(Bytes, avro::Reader),
+    Json(Bytes, json_schema::Reader),
+    /// JSON whose schema says nothing about Connect's types.
+    Plain,
+    /// The messages of a schema, and those that records were of, by their places, with their heads.
+    Protobuf(protobuf::Messages, Mutex<HashMap<Vec<usize>, HeadedMessage>>),
 }
+
+/// A message with its head.
+type HeadedMessage = (Bytes, Arc<protobuf::Message>);
 
 /// Makes a schema usable.
 pub fn compile(definition: &Definition) -> Result<Compiled, Rejection> {
-    let (schema, reader) = match definition.language {
+    Ok(Compiled(match definition.language {
         Language::Avro => {
             let (schema, reader) = avro::compile(definition)?;
-            (schema, Reader::Avro(reader))
+            Reader::Avro(connect::head(&schema)?, reader)
         }
-    };
-    Ok(Compiled { head: connect::head(&schema)?, reader })
+        Language::Json => match json_schema::compile(definition)? {
+            Some((schema, reader)) => Reader::Json(connect::head(&schema)?, reader),
+            None => Reader::Plain,
+        },
+        Language::Protobuf => Reader::Protobuf(protobuf::compile(definition)?, Mutex::default()),
+    }))
 }
 
 impl Compiled {
-    /// `{"schema":…,"payload":`, one piece of memory for all records.
-    pub fn head(&self) -> &Bytes {
-        &self.head
-    }
-
-    /// What follows the head: the body's values as JSON and the closing brace. No body may hold more or less than its schema says.
-    pub fn transcode(&self, body: &[u8]) -> Result<Bytes, Rejection> {
+    /// A body as Connect's JSON. Its head, `{"schema":…,"payload":`, is one piece of memory for all records of a type. No body may
+    /// hold more or less than its schema says.
+    pub fn transcode(&self, body: &Bytes) -> Result<Payload, Rejection> {
         let mut json = connect::Json::for_body(body.len());
-        match &self.reader {
-            Reader::Avro(reader) => reader.read(body, &mut json)?,
-        }
+        let head = match &self.0 {
+            Reader::Plain => {
+                json_schema::check(body)?;
+                return Ok(Payload::from(body.clone()));
+            }
+            Reader::Avro(head, reader) => {
+                reader.read(body, &mut json)?;
+                head.clone()
+            }
+            Reader::Json(head, reader) => {
+                reader.read(body, &mut json)?;
+                head.clone()
+            }
+            Reader::Protobuf(messages, met) => {
+                let (path, body) = protobuf::split(body)?;
+                let mut met = met.lock().unwrap_or_else(PoisonError::into_inner);
+                if !met.contains_key(&path) {
+                    let (schema, message) = messages.message(&path)?;
+                    met.insert(path.clone(), (connect::head(&schema)?, message));
+                }
+                let found = met.get(&path).cloned();
+                drop(met);
+                let (head, message) = found.ok_or_else(|| undecodable("its Protobuf message is not there"))?;
+                message.read(body, &mut json)?;
+                head
+            }
+        };
         json.raw(b"}")?;
-        Ok(json.into_bytes())
+        Ok(Payload::new(head, json.into_bytes()))
     }
 }
 

@@ -10,7 +10,15 @@ fn at(partition: i32) -> TopicPartition {
 }
 
 fn record(partition: i32, offset: i64) -> Record {
-    Record { at: at(partition), offset, timestamp_ms: None, key: None, value: None, headers: Headers::default() }
+    Record {
+        at: at(partition),
+        offset,
+        timestamp_ms: None,
+        key: None,
+        value: None,
+        headers: Headers::default(),
+        framed: None,
+    }
 }
 
 fn claim(partition: i32, next: i64, fence: i64) -> Claimed {

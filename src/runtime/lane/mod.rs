@@ -4,6 +4,7 @@
 //! next one fills. Claims and revokes wait until nothing is in flight.
 
 mod claim;
+mod opening;
 mod stop;
 
 pub(super) use claim::out_of_log;
@@ -23,9 +24,11 @@ use crate::core::lane::{Lane, Limits, Next, Segment};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
 use crate::sink::{Session, Sink};
+use crate::source::registry::Registry;
 use crate::source::{Generation, LogEvent, Source, SourceCommand, StartAt};
 use crate::telemetry::metrics;
 
+use self::opening::Opening;
 use super::planner::{Planned, Planner};
 use super::progress::Progress;
 use stop::Stop;
@@ -77,6 +80,8 @@ pub struct Shared {
     pub sink: Sink,
     /// The source, for its ranges.
     pub source: Source,
+    /// The schemas of framed records.
+    pub registry: Registry,
     /// Name of the checkpoints: the pipeline's, or a replay's.
     pub checkpoint_owner: Arc<str>,
     /// Identity of this process in the checkpoints.
@@ -102,8 +107,10 @@ pub struct LaneHandle {
 
 /// Starts a lane. `number` names its connection and tells its waiting times from other lanes'.
 pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle {
-    let (input, input_queue) = mpsc::channel(4);
+    let (input, unopened) = mpsc::channel(4);
+    let (opened, input_queue) = mpsc::channel(1);
     let (control, control_queue) = mpsc::unbounded_channel();
+    tokio::spawn(Opening::new(&shared, control.clone()).run(unopened, opened));
     let batch = shared.config.batch;
     let limits = Limits { rows: batch.rows, bytes: batch.bytes, age: batch.age };
     let lane = Lane::new(limits, number as u64);

@@ -40,6 +40,9 @@ struct Flow {
 
 fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) -> Config {
     let rule = TableRule {
+        into: Some("t".parse().expect("a name")),
+        table_case: Default::default(),
+        columns: Default::default(),
         contract: Contract::FinalState,
         delete,
         create: false,
@@ -55,10 +58,8 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
     let topic = TopicRule {
         topic: TopicMatch::Name(TOPIC.to_owned()),
         source_table: None,
-        into: Some(name()),
         key: None,
         order_by: Vec::new(),
-        exclude_columns: Vec::new(),
         skip: false,
         format: None,
         flat_prefix: None,
@@ -68,6 +69,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
     Config {
         pipeline: "p".into(),
         source: SourceConfig::File(FileConfig { paths: Vec::new(), topics: Vec::new() }),
+        registry: None,
         sink: sink.clone(),
         batch: BatchConfig { rows: 1, bytes: 1, age: Duration::ZERO, align_wait: None },
         defaults: rule,
@@ -123,6 +125,7 @@ impl Flow {
                 key: Some(Bytes::from(format!("{{\"id\":{id}}}"))),
                 value: Some(Bytes::from(value.clone()).into()),
                 headers: Headers::default(),
+                framed: None,
             });
             *offset += 1;
         }
@@ -174,6 +177,7 @@ impl Flow {
             key: kept.key,
             value: kept.value.map(Into::into),
             headers: kept.headers,
+            framed: None,
         };
         let incarnation: Arc<str> = kept.entry.incarnation.as_str().into();
         match (self.other)().retry(&record, &incarnation, id, &mut self.session).await.expect("planned") {

@@ -420,6 +420,7 @@ fn lay_out(random: &mut Random, feed: Vec<Entry>, last: BTreeMap<(&'static str, 
             key: entry.key,
             value: entry.value.map(Payload::from),
             headers,
+            framed: None,
         };
         history.log.entry(at).or_default().push(record);
     }

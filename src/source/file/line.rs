@@ -114,6 +114,7 @@ fn parse(line: &[u8]) -> Result<Record, String> {
         key: field("key", line.key, line.key_b64)?,
         value: field("payload", line.payload, line.payload_b64)?.map(Into::into),
         headers: headers(line.headers.unwrap_or_default())?,
+        framed: None,
     })
 }
 

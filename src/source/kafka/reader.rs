@@ -183,6 +183,7 @@ impl<'a> Reader<'a> {
             key: message.key().map(bytes::Bytes::copy_from_slice),
             value: message.value().map(|value| head.share(value)),
             headers: message.headers(),
+            framed: None,
         };
         if self.delivery.offer(at, message.offset(), make) == Taken::Reached {
             let at = at.clone();
