@@ -3,11 +3,11 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{SECOND, WIDEN, assert_grown, eventually, grown, statement, stopped, unique};
-use crate::support::database::Database;
+use super::{FIRST, SECOND, WIDEN, assert_grown, eventually, grown, statement, stopped, unique};
+use crate::support::database::{Database, assert_same};
 use crate::support::events::Source;
 use crate::support::kafka;
-use crate::support::program::{over_files, over_kafka};
+use crate::support::program::{Program, config, over_files, over_kafka};
 
 /// One test for each server.
 macro_rules! on_servers {
@@ -131,6 +131,38 @@ fn an_operator_alters_the_table_in_postgres() {
 fn an_operator_alters_the_table_in_mariadb() {
     let must = "alter table TABLE add must int not null";
     an_operator_alters_the_table(Dialect::Mysql, ["alter table TABLE modify column name varchar(90)", must]);
+}
+
+/// A new table is a new topic: it is found while lastword runs, read from its beginning, and can be replayed.
+#[test]
+fn a_new_topic_is_found_while_it_runs() {
+    let database = Database::postgres();
+    let prefix = unique("evolve");
+    let source = |table: &'static str| Source::new(&format!("{prefix}.{table}"), database.home(), table, &FIRST);
+    let row = |id: i64| json!({"id": id, "n": id, "name": "a"});
+    let (mut old, mut new) = (source("old"), source("new"));
+    old.upsert(10, row(1));
+    new.upsert(20, row(2));
+    kafka::create(&old.topic, 1);
+    kafka::produce(&old.records);
+    let regex = format!("kind = \"kafka\"\nbrokers = \"{}\"\ntopics_regex = \"^{prefix}\\\\..*\"\n", kafka::brokers());
+    let program = Program::new(&config(&format!("[source]\n{regex}"), &database.config(), ""));
+    let running = program.start(&["run"]);
+    let written = |table: &'static str| {
+        let sql = format!("select count(*) from {}", database.table(table));
+        eventually(&format!("{table} is written"), || {
+            (super::is_there(&database, table) && database.texts(&sql) == [[Some("1".to_owned())]]).then_some(())
+        });
+    };
+    written("old");
+    kafka::create(&new.topic, 1);
+    kafka::produce(&new.records);
+    written("new");
+    running.signal("TERM");
+    running.wait(crate::support::LIMIT).ok();
+    let contents = database.contents();
+    program.run(&["replay", "--topic", &new.topic, "--from-beginning"]).ok();
+    assert_same("a replay of the new topic", &contents, &database.contents());
 }
 
 /// A value that does not fit shows what its column needs: the text gets longer, nothing is put aside.
