@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::core::evolve::Evolve;
 use crate::core::naming::{Columns, Pattern};
 use crate::core::table::{DeleteMode, TokenStorage};
 
@@ -208,6 +209,15 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
         match rule.token_storage {
             TokenStorage::Column => "column",
             TokenStorage::Side => "side",
+        },
+    );
+    page.text(
+        "evolve",
+        match rule.evolve {
+            Evolve::None => "none",
+            Evolve::Validate => "validate",
+            Evolve::Add => "add",
+            Evolve::Widen => "widen",
         },
     );
     page.plain("offset_order", rule.offset_order);
