@@ -22,7 +22,7 @@ mod schema;
 mod wrapped;
 
 pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
-pub use envelope::{TopicDecoder, TopicRules};
+pub use envelope::{Met, TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;
 #[cfg(test)]
