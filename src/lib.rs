@@ -36,6 +36,7 @@
 //! | unknown | connection lost during COMMIT | claim again, which waits for the lost session, then go on from what it returns |
 //! | fenced | compare-and-swap hit no row | claim again only if the recorded owner is still this process |
 //! | record | undecodable, does not fit, constraint violated | found by bisection, quarantined, the rest goes on; or the partition stops, as configured |
+//! | table | a column or table is gone, a type is another one | the tables are described anew and the batch is planned again; if that does not help, only the table's partitions stop, and look again by themselves |
 //! | operator | offsets outside of the log, topic made anew, disk full, missing right | stop what is affected, keep the rest running, say what to do |
 //!
 //! Errors name table, column, partition, offset; never values.

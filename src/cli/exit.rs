@@ -82,7 +82,7 @@ impl CommandError {
 impl From<Failure> for CommandError {
     fn from(failure: Failure) -> Self {
         let exit = match failure.class {
-            Class::Operator => Exit::Operator,
+            Class::Operator | Class::Table => Exit::Operator,
             Class::Transient | Class::Unknown | Class::Fenced | Class::Record => Exit::Failed,
         };
         Self { exit, code: failure.code, chain: vec![failure.message], hint: None }

@@ -60,9 +60,21 @@ pub fn parse_date(text: &str) -> Option<i64> {
 /// `HH:MM[:SS[.fraction]]` to microseconds since midnight; up to 24:00:00. Fractions finer than a microsecond are `None`
 /// unless their further digits are zero.
 pub fn parse_time(text: &str) -> Option<i64> {
-    let mut parts = text.split(':');
+    parse_clock(text).filter(|nanos| nanos % 1000 == 0).map(|nanos| nanos / 1000)
+}
+
+/// The same to nanoseconds.
+pub fn parse_clock(text: &str) -> Option<i64> {
+    let hours = text.split(':').next()?;
+    parse_span(text).filter(|nanos| hours.len() == 2 && (0..=DAY_MICROS * 1000).contains(nanos))
+}
+
+/// `[-]H…:MM[:SS[.fraction]]` to nanoseconds: a span of up to 99,999 hours that is written like a time of day (MySQL's TIME).
+pub fn parse_span(text: &str) -> Option<i64> {
+    let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let mut parts = digits.split(':');
     let (hours, minutes, seconds) = (parts.next()?, parts.next()?, parts.next().unwrap_or("00"));
-    if parts.next().is_some() || hours.len() != 2 || minutes.len() != 2 {
+    if parts.next().is_some() || hours.len() > 5 || minutes.len() != 2 {
         return None;
     }
     let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
@@ -70,20 +82,20 @@ pub fn parse_time(text: &str) -> Option<i64> {
         return None;
     }
     let (hours, minutes, whole) = (number(hours)?, number(minutes)?, number(whole)?);
-    let micros = fraction_micros(fraction)?;
-    let time = ((hours * 60 + minutes) * 60 + whole) * 1_000_000 + micros;
-    (minutes < 60 && whole < 60 && time <= DAY_MICROS).then_some(time)
+    let nanos = fraction_nanos(fraction)?;
+    (minutes < 60 && whole < 60).then_some(sign * (((hours * 60 + minutes) * 60 + whole) * 1_000_000_000 + nanos))
 }
 
-fn fraction_micros(fraction: &str) -> Option<i64> {
-    let (kept, cut) = fraction.split_at_checked(6).unwrap_or((fraction, ""));
+/// Nanoseconds of the digits behind a decimal point; `None` where a tenth digit is not zero.
+fn fraction_nanos(fraction: &str) -> Option<i64> {
+    let (kept, cut) = fraction.split_at_checked(9).unwrap_or((fraction, ""));
     if !cut.bytes().all(|byte| byte == b'0') {
         return None;
     }
     if kept.is_empty() {
         return Some(0);
     }
-    Some(number(kept)? * 10i64.pow(6 - kept.len() as u32))
+    Some(number(kept)? * 10i64.pow(9 - kept.len() as u32))
 }
 
 fn number(digits: &str) -> Option<i64> {
@@ -93,31 +105,135 @@ fn number(digits: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// `…T…[Z|±HH:MM]` or with a blank instead of the `T`: microseconds since 1970, and whether a zone was given (the result is
-/// then UTC).
-pub fn parse_timestamp(text: &str) -> Option<(i64, bool)> {
-    let split = text.bytes().position(|byte| byte == b'T' || byte == b' ')?;
-    let days = parse_date(&text[..split])?;
-    let clock = &text[split + 1..];
-    let (time, offset_seconds) = if let Some(utc) = clock.strip_suffix('Z') {
-        (utc, Some(0))
-    } else if let Some(at) = clock.rfind(['+', '-']) {
-        (&clock[..at], Some(parse_offset(&clock[at..])?))
-    } else {
-        (clock, None)
-    };
-    let micros = days.checked_mul(DAY_MICROS)?.checked_add(parse_time(time)?)?;
-    let shifted = micros.checked_sub(offset_seconds.unwrap_or(0) * 1_000_000)?;
-    Some((shifted, offset_seconds.is_some()))
+/// A date and a time of day, finer than a [`super::value::Value`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Days since 1970-01-01.
+    pub days: i64,
+    /// Nanoseconds since midnight, up to 24:00:00.
+    pub nanos: i64,
+    /// Seconds east of UTC of the clock that shows them, if one was given.
+    pub offset: Option<i32>,
 }
 
-fn parse_offset(text: &str) -> Option<i64> {
+impl Moment {
+    /// The same instant on a clock in UTC; unchanged without an offset. The day may change.
+    pub fn in_utc(self) -> Self {
+        let day = DAY_MICROS * 1000;
+        let nanos = self.nanos - i64::from(self.offset.unwrap_or(0)) * 1_000_000_000;
+        if (0..day).contains(&nanos) {
+            return Self { nanos, ..self };
+        }
+        Self { days: self.days + nanos.div_euclid(day), nanos: nanos.rem_euclid(day), ..self }
+    }
+
+    /// Microseconds since 1970 in UTC, the digits behind them cut; `None` beyond what 64 bits hold.
+    pub fn micros(self) -> Option<i64> {
+        let utc = self.in_utc();
+        utc.days.checked_mul(DAY_MICROS)?.checked_add(utc.nanos / 1000)
+    }
+}
+
+/// `…T…[Z|±HH:MM]` or with a blank instead of the `T`.
+pub fn parse_moment(text: &str) -> Option<Moment> {
+    let split = text.bytes().position(|byte| byte == b'T' || byte == b' ')?;
+    let days = parse_date(&text[..split])?;
+    let (nanos, offset) = parse_zoned_clock(&text[split + 1..])?;
+    Some(Moment { days, nanos, offset })
+}
+
+/// `HH:MM:SS[.fraction][Z|±HH:MM]`: nanoseconds since midnight and seconds east of UTC.
+pub fn parse_zoned_clock(text: &str) -> Option<(i64, Option<i32>)> {
+    if let Some(utc) = text.strip_suffix('Z') {
+        return Some((parse_clock(utc)?, Some(0)));
+    }
+    match text.rfind(['+', '-']) {
+        Some(at) => Some((parse_clock(&text[..at])?, Some(parse_offset(&text[at..])?))),
+        None => Some((parse_clock(text)?, None)),
+    }
+}
+
+/// Microseconds since 1970 of [`parse_moment`]'s text, and whether a zone was given (the result is then UTC). Finer texts are
+/// `None`.
+pub fn parse_timestamp(text: &str) -> Option<(i64, bool)> {
+    let moment = parse_moment(text).filter(|moment| moment.nanos % 1000 == 0)?;
+    Some((moment.micros()?, moment.offset.is_some()))
+}
+
+fn parse_offset(text: &str) -> Option<i32> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let digits = &text[1..];
     let mut parts = digits.split(':');
     let (hours, minutes, seconds) = (parts.next()?, parts.next().unwrap_or("0"), parts.next().unwrap_or("0"));
     let (hours, minutes, seconds) = (number(hours)?, number(minutes)?, number(seconds)?);
-    (hours <= 18 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3600 + minutes * 60 + seconds))
+    let seconds = i32::try_from(hours.checked_mul(3600)? + minutes * 60 + seconds).ok()?;
+    (parts.next().is_none() && hours <= 18 && minutes < 60 && seconds % 60 < 60).then_some(sign * seconds)
+}
+
+/// A span in parts that do not convert into each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Months; a year is 12.
+    pub months: i32,
+    /// Days; a week is 7.
+    pub days: i32,
+    /// Nanoseconds.
+    pub nanos: i128,
+}
+
+/// `[-]P1Y2M3W4DT5H6M7.8S` of ISO 8601, each part with a sign of its own if it likes (`P-1Y2DT-3.5S`).
+pub fn parse_interval(text: &str) -> Option<Span> {
+    let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let text = text.strip_prefix('P')?;
+    let (date, time) = text.split_once('T').map_or((text, None), |(date, time)| (date, Some(time)));
+    if (date.is_empty() && time.is_none()) || time.is_some_and(str::is_empty) {
+        return None;
+    }
+    let mut span = Span::default();
+    let (mut months, mut days) = (0i64, 0i64);
+    each_part(date, "YMWD", |count, unit, fraction| {
+        let factor = match unit {
+            'Y' => 12,
+            'W' => 7,
+            _ => 1,
+        };
+        let into = if matches!(unit, 'Y' | 'M') { &mut months } else { &mut days };
+        *into = into.checked_add(count.checked_mul(factor)?)?;
+        (fraction == 0).then_some(())
+    })?;
+    each_part(time.unwrap_or(""), "HMS", |count, unit, fraction| {
+        let seconds = match unit {
+            'H' => 3600,
+            'M' => 60,
+            _ => 1,
+        };
+        span.nanos += i128::from(count) * seconds * 1_000_000_000 + i128::from(fraction);
+        (fraction == 0 || unit == 'S').then_some(())
+    })?;
+    span.months = i32::try_from(sign * months).ok()?;
+    span.days = i32::try_from(sign * days).ok()?;
+    span.nanos *= i128::from(sign);
+    Some(span)
+}
+
+/// Calls with each `[-]digits[.digits]` and the unit behind it; units occur in their order, each at most once. The fraction is in
+/// thousand-millionths of the unit, with the sign of its number.
+fn each_part(text: &str, units: &str, mut take: impl FnMut(i64, char, i64) -> Option<()>) -> Option<()> {
+    let (mut rest, mut units) = (text, units);
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let unit = rest[end..].chars().next()?;
+        let at = units.find(unit)?;
+        units = &units[at + 1..];
+        let (sign, digits) = match rest[..end].strip_prefix(['-', '+']) {
+            Some(digits) => (if rest.starts_with('-') { -1 } else { 1 }, digits),
+            None => (1, &rest[..end]),
+        };
+        let (whole, fraction) = digits.split_once(['.', ',']).unwrap_or((digits, ""));
+        take(sign * number(whole)?, unit, sign * fraction_nanos(fraction)?)?;
+        rest = &rest[end + 1..];
+    }
+    Some(())
 }
 
 #[cfg(test)]
@@ -153,5 +269,32 @@ mod tests {
         assert!(parse_timestamp("+21016-11-04T00:00:00Z").is_some());
         assert!(parse_timestamp("-4713-12-31T00:00:00Z").is_some());
         assert_eq!(parse_timestamp("infinity"), None);
+        let moment = Moment { days: 0, nanos: 1, offset: Some(7200) };
+        assert_eq!(parse_moment("1970-01-01T00:00:00.000000001+02:00"), Some(moment));
+        assert_eq!(moment.in_utc(), Moment { days: -1, nanos: 79_200_000_000_001, offset: Some(7200) });
+        assert_eq!(parse_timestamp("1970-01-01T00:00:00.000000001Z"), None);
+        for text in ["1970-01-01T00:00:00+19", "1970-01-01T00:00:00+01:60", "1970-01-01T00:00:00+1:2:3:4"] {
+            assert_eq!(parse_moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn spans_and_intervals_are_read_exactly_or_refused() {
+        assert_eq!(parse_span("-838:59:59"), Some(-3_020_399_000_000_000));
+        assert_eq!(parse_span("24:00:00.1"), Some(86_400_100_000_000));
+        for text in ["", "-", "1", "1:2:3", "123456:00:00", "--1:00:00", "1:00:60"] {
+            assert_eq!(parse_span(text), None, "{text}");
+        }
+        let span = |months, days, nanos| Some(Span { months, days, nanos });
+        assert_eq!(parse_interval("P1Y2M3DT4H5M6.070809S"), span(14, 3, 14_706_070_809_000));
+        assert_eq!(parse_interval("P-1Y-2M3DT-4H-5M-6.7S"), span(-14, 3, -14_706_700_000_000));
+        assert_eq!(parse_interval("-P1DT0.5S"), span(0, -1, -500_000_000));
+        assert_eq!(parse_interval("P2W"), span(0, 14, 0));
+        assert_eq!(parse_interval("PT0S"), span(0, 0, 0));
+        for text in
+            ["", "P", "PT", "P1", "P1H", "P1D1D", "P1M1Y", "P1.5D", "PT1.5H", "1D", "P1DT", "P178956971Y", "PT.5S"]
+        {
+            assert_eq!(parse_interval(text), None, "{text}");
+        }
     }
 }

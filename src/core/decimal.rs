@@ -92,6 +92,17 @@ pub fn from_notation(text: &str) -> Option<String> {
     Some(place_point(digits.to_owned(), scale, negative && digits != "0"))
 }
 
+/// Whether two plain texts are the same number, whatever their scales.
+pub fn equal(a: &str, b: &str) -> bool {
+    fn parts(text: &str) -> (bool, &str, &str) {
+        let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        (negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction)
+    }
+    parts(a) == parts(b)
+}
+
 /// Text that fits into `precision` digits with `scale` of them behind the point, without a change of value; `None` if a
 /// digit would be lost.
 pub fn fit(text: &str, precision: u32, scale: i32) -> Option<String> {

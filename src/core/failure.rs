@@ -15,6 +15,8 @@ pub enum Class {
     Fenced,
     /// The data of some record cannot be written: constraint, range, encoding.
     Record,
+    /// A table is not as it was described: it was altered, dropped or made anew meanwhile.
+    Table,
     /// Only a person can help: permission, missing table, full disk, wrong credentials.
     Operator,
 }

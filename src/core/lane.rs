@@ -8,6 +8,7 @@
 //!  source ───────────────► queue ───────────────► segment ───────────────► queue's next
 //!                            ▲                       │ failed
 //!                            └──── give back ────────┤ Retry      transient: the same records again
+//!                                                    │ Describe   table: described anew, a few times; then as a record
 //!                                                    │ Reclaim    unknown or fenced: ask the checkpoint by claiming
 //!                                                    │ Again      record: half of it, at last the bad one alone
 //!                                                    └ Wait       operator: keep trying slowly, say what to do
@@ -99,6 +100,11 @@ pub enum Next {
     },
     /// Cut again at once: smaller, or with the bad record marked.
     Again,
+    /// Describe the tables of the segment anew and plan it again after this time.
+    Describe {
+        /// Waiting time.
+        after: Duration,
+    },
     /// Only a person can help: say so, and try again after this time.
     Wait {
         /// Waiting time.
@@ -137,6 +143,10 @@ pub struct Lane {
     queue_bytes: usize,
     oldest: Option<Duration>,
     tries: u32,
+    /// Segments in a row that failed because a table was not as described.
+    looks: u32,
+    /// When the tables were last described anew for a record that was refused.
+    looked: Option<Duration>,
     bisect: Option<Bisect>,
     bad: Option<(TopicPartition, i64, Rejection)>,
     /// Ends of the segment whose outcome is unknown.
@@ -151,6 +161,10 @@ pub struct Lane {
 
 /// Tries of a record that a unique or foreign key refuses, before it is kept aside: some three seconds.
 const OTHERS_TRIES: u32 = 7;
+/// Tries of a segment whose tables are not as described. Behind them it is searched for what is refused, as for a bad record.
+const LOOKS_MAX: u32 = 3;
+/// Between two descriptions for the sake of refused records: a storm of bad records must not become one of descriptions.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// A segment with a bad record is cut in halves until the record is alone.
 #[derive(Clone, Copy, Debug)]
@@ -171,6 +185,8 @@ impl Lane {
             queue_bytes: 0,
             oldest: None,
             tries: 0,
+            looks: 0,
+            looked: None,
             bisect: None,
             bad: None,
             unknown: Vec::new(),
@@ -239,6 +255,7 @@ impl Lane {
     pub fn revoke(&mut self, at: &TopicPartition) {
         self.partitions.remove(at);
         self.drop_records(at, i64::MAX);
+        self.bad.take_if(|(bad, _, _)| bad == at);
         self.unreadable(at);
         self.paused.remove(at);
         self.unknown.retain(|(known, _)| known != at);
@@ -350,6 +367,7 @@ impl Lane {
         }
         self.align.iter_mut().for_each(|align| align.committed(advances));
         self.tries = 0;
+        self.looks = 0;
         self.bad = None;
         self.unknown.clear();
         if let Some(bisect) = &mut self.bisect {
@@ -374,7 +392,11 @@ impl Lane {
                 self.unknown = advances.iter().map(|advance| (advance.at.clone(), advance.next)).collect();
                 Next::Reclaim { unknown: true }
             }
-            Class::Record if rows > 1 => {
+            Class::Table if self.looks < LOOKS_MAX => {
+                self.looks += 1;
+                Next::Describe { after: self.backoff.after(self.looks, self.salt) }
+            }
+            Class::Record | Class::Table if rows > 1 => {
                 let rest = self.bisect.map_or(rows, |bisect| bisect.rest);
                 self.bisect = Some(Bisect { rows: rows / 2, rest });
                 Next::Again
@@ -386,16 +408,8 @@ impl Lane {
                 self.bisect = None;
                 Next::Retry { after: self.backoff.after(self.tries, self.salt), reconnect: failure.connection_lost }
             }
-            Class::Record => match single {
-                Some((at, offset)) if !self.is_marked(&at, offset) => {
-                    let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
-                    let code = match own.into_iter().find(|code| failure.code == *code) {
-                        Some(own) => own,
-                        None => failure.waits_for_others().unwrap_or("refused_by_destination"),
-                    };
-                    self.bad = Some((at, offset, Rejection::new(code, failure.to_string())));
-                    Next::Again
-                }
+            Class::Record | Class::Table => match single {
+                Some((at, offset)) if !self.is_marked(&at, offset) => self.mark(at, offset, failure, now),
                 // The record is marked already, so it is not the record that is refused.
                 _ => self.wait(failure),
             },
@@ -405,6 +419,24 @@ impl Lane {
             }
             Class::Operator => self.wait(failure),
         }
+    }
+
+    /// Keeps the reason against a record that was found alone. What the database refuses may be due to an alteration that was not
+    /// seen yet (a column that became NOT NULL, or wider), so its table is described anew before.
+    fn mark(&mut self, at: TopicPartition, offset: i64, failure: &Failure, now: Duration) -> Next {
+        let own = ["incomparable_token", "partial_row", "held_back", "below_floor"];
+        let why = match own.into_iter().find(|code| failure.code == *code) {
+            _ if failure.class == Class::Table => Rejection::table("table_changed", failure.to_string()),
+            Some(own) => Rejection::new(own, failure.to_string()),
+            None if let Some(others) = failure.waits_for_others() => Rejection::new(others, failure.to_string()),
+            None if self.looked.is_none_or(|last| now >= last + LOOK_PAUSE) => {
+                self.looked = Some(now);
+                return Next::Describe { after: Duration::ZERO };
+            }
+            None => Rejection::new("refused_by_destination", failure.to_string()),
+        };
+        self.bad = Some((at, offset, why));
+        Next::Again
     }
 
     fn is_marked(&self, at: &TopicPartition, offset: i64) -> bool {

@@ -12,7 +12,7 @@ use super::event::{Op, RawEvent, RawRow, Rejection, RowSchema};
 use super::order::{ORDER_COLUMNS_MAX, OrderPolicy};
 use super::table::{Row, Table};
 use super::value::Value;
-use super::wire::WireType;
+use super::wire::{Field, WireType};
 
 /// How the events with certain fields become rows of a table.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub struct Mapping {
 /// A cell of the row or of the record key.
 #[derive(Clone, Debug)]
 enum Source {
-    Row { field: usize, wire: WireType },
-    Key { field: usize, wire: WireType },
+    Row { field: usize, described: Field },
+    Key { field: usize, described: Field },
 }
 
 /// What an event does to its table, with values ready to be written.
@@ -209,10 +209,14 @@ impl Mapping {
     pub fn key_values(&self, key: &RawRow<'_>, key_bytes: &Bytes) -> Option<Vec<Value>> {
         let columns = self.table.key.iter().zip(&self.delete_key);
         let value = |(column, source): (&usize, &Source)| match source {
-            Source::Key { field, wire } => {
-                fit_cell(key.cells.get(*field)?, wire, &self.table.shape.columns[*column].kind, &self.rules, key_bytes)
-                    .ok()
-            }
+            Source::Key { field, described } => fit_cell(
+                key.cells.get(*field)?,
+                described,
+                &self.table.shape.columns[*column].kind,
+                &self.rules,
+                key_bytes,
+            )
+            .ok(),
             Source::Row { .. } => None,
         };
         columns.map(value).collect()
@@ -290,8 +294,8 @@ fn sources_of(
                 ),
             ));
         }
-        let wire = described.kind.clone();
-        found.push((column, if in_row { Source::Row { field, wire } } else { Source::Key { field, wire } }));
+        let described = described.clone();
+        found.push((column, if in_row { Source::Row { field, described } } else { Source::Key { field, described } }));
     }
     Ok(found)
 }
@@ -318,8 +322,8 @@ fn delete_key(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -
         let in_key = key.and_then(|schema| Some((schema, schema.position(name)?)));
         let in_row = row.and_then(|schema| Some((schema, schema.position(name)?)));
         match (in_key, in_row) {
-            (Some((schema, field)), _) => Ok(Source::Key { field, wire: schema.fields[field].kind.clone() }),
-            (None, Some((schema, field))) => Ok(Source::Row { field, wire: schema.fields[field].kind.clone() }),
+            (Some((schema, field)), _) => Ok(Source::Key { field, described: schema.fields[field].clone() }),
+            (None, Some((schema, field))) => Ok(Source::Row { field, described: schema.fields[field].clone() }),
             (None, None) => Err(missing_key(table, *column)),
         }
     };
@@ -377,10 +381,12 @@ impl Cells<'_, '_> {
     }
 
     fn value(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Seen, Rejection> {
-        let (cell, wire, owner) = match source {
-            Source::Row { field, wire } => (row.and_then(|row| row.cells.get(*field)), wire, self.value_bytes),
-            Source::Key { field, wire } => {
-                (self.event.key.as_ref().and_then(|key| key.cells.get(*field)), wire, self.key_bytes)
+        let (cell, field, owner) = match source {
+            Source::Row { field, described } => {
+                (row.and_then(|row| row.cells.get(*field)), described, self.value_bytes)
+            }
+            Source::Key { field, described } => {
+                (self.event.key.as_ref().and_then(|key| key.cells.get(*field)), described, self.key_bytes)
             }
         };
         let described = &self.mapping.table.shape.columns[column];
@@ -388,7 +394,7 @@ impl Cells<'_, '_> {
             Rejection::new("undecodable", format!("the event has no value for column {:?}", described.name))
         })?;
         let place = || format!("column {:?} ({}) of {}", described.name, described.native, self.mapping.table.name());
-        match fit_cell(cell, wire, &described.kind, &self.mapping.rules, owner) {
+        match fit_cell(cell, field, &described.kind, &self.mapping.rules, owner) {
             Ok(value) => Ok(Seen::Value(value)),
             Err(Misfit::Placeholder) => Ok(Seen::Nothing),
             Err(Misfit::Undecodable(what)) => {

@@ -96,6 +96,11 @@ const REASONS: &[Reason] = &[
         remedy: "raise the server's limit and `lastword quarantine retry` the record",
     },
     Reason {
+        code: "refused_by_destination",
+        meaning: "the database refuses the row: a constraint, a trigger, a type; its own error code is named",
+        remedy: "change the table, then `lastword quarantine retry` the record",
+    },
+    Reason {
         code: "several_changes",
         meaning: "the record holds several changes (rows of one statement, a key that moved), and a change log keeps one for each record",
         remedy: "let the producer write one row a message, or keep the table as `final-state`",
@@ -124,6 +129,11 @@ const REASONS: &[Reason] = &[
         code: "unique_violation",
         meaning: "another row holds the value of a second unique key, and no change that would free it came in time",
         remedy: "when the other partition has caught up, `lastword quarantine retry` the record; if the source does not have that unique key, drop it here",
+    },
+    Reason {
+        code: "unsupported_schema",
+        meaning: "the registry's schema of the record cannot be turned into fields of rows",
+        remedy: "the detail says what stands in the way; change the schema at the producer, or leave the topic out",
     },
     Reason {
         code: "unsupported_type",

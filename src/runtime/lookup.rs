@@ -32,6 +32,9 @@ pub trait Lookup: Send {
     /// What the events of a table lead to.
     fn resolve(&mut self, met: Met<'_>) -> impl Future<Output = Result<Resolved, Refused>> + Send;
 
+    /// Changes whenever a table that was met has been described anew: what is remembered of tables may be out of date.
+    fn tables_version(&self) -> u64;
+
     /// The number of a scope of tokens.
     fn scope(&mut self, description: String) -> impl Future<Output = Result<u16, Failure>> + Send;
 
@@ -91,6 +94,10 @@ pub(super) struct Live<'s> {
 impl Lookup for Live<'_> {
     async fn resolve(&mut self, met: Met<'_>) -> Result<Resolved, Refused> {
         self.tables.resolve(met).await
+    }
+
+    fn tables_version(&self) -> u64 {
+        self.tables.version()
     }
 
     async fn scope(&mut self, description: String) -> Result<u16, Failure> {

@@ -4,6 +4,7 @@ mod aside;
 mod epochs;
 mod floor;
 mod log;
+mod meeting;
 mod truncate;
 
 use std::collections::{HashMap, HashSet};
@@ -17,7 +18,7 @@ use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::collect::below_floor;
 use crate::core::decode::{TopicDecoder, says_null};
 use crate::core::epoch::EpochRow;
-use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourceTable};
+use crate::core::event::{Control, Decoded, RawEvent, Rejection};
 use crate::core::failure::Failure;
 use crate::core::lane::{Lane, Segment};
 use crate::core::ledger::{Ledger, Top};
@@ -33,10 +34,11 @@ use crate::sink::Session;
 
 use aside::incomplete;
 use log::LogTable;
+use meeting::MappingKey;
 
 use super::lookup::{Bounds, Live, Lookup, Scopes};
 use super::nulls::orphan_null;
-use super::tables::{Met, Refused, Resolved, Tables};
+use super::tables::{Refused, Resolved, Tables};
 
 /// Tables and lists of fields that are remembered per lane. Fields of events without a schema are whatever a producer
 /// writes, so there must be a limit.
@@ -78,9 +80,6 @@ struct Reading<'r> {
     parts: u32,
 }
 
-/// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
-type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
-
 /// Plans the segments of one lane (or of a replay, or of a retry).
 #[derive(Debug)]
 pub struct Planner {
@@ -93,6 +92,8 @@ pub struct Planner {
     /// The fences of the claims, for what is written beside the batches.
     fences: HashMap<TopicPartition, i64>,
     mappings: Cache<MappingKey, Resolved>,
+    /// The version of the tables that `mappings` are of.
+    tables_version: u64,
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
@@ -127,6 +128,7 @@ impl Planner {
             nulls: HashMap::new(),
             fences: HashMap::new(),
             mappings: Cache::new(REMEMBERED_FIELDS),
+            tables_version: 0,
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
             mixed: HashSet::new(),
@@ -432,30 +434,6 @@ impl Planner {
             self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
         }
         Ok(outcome)
-    }
-
-    pub(super) async fn resolve<L: Lookup>(
-        &self,
-        topic: &Arc<str>,
-        event: &RawEvent<'_>,
-        lookup: &mut L,
-    ) -> Result<Resolved, Refused> {
-        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
-        let key = event.key.as_ref().map(|key| &*key.schema);
-        let has_position = !event.position.is_none();
-        let id = |schema: Option<&crate::core::event::RowSchema>| schema.map_or(0, |schema| schema.id);
-        let known: MappingKey =
-            (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
-        if let Some(resolved) = self.mappings.get(&known) {
-            return Ok(resolved);
-        }
-        let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
-        let resolved = lookup.resolve(met).await?;
-        // A table that is not there may be there at the next TRUNCATE.
-        if !matches!(resolved, Resolved::Missing(_)) {
-            self.mappings.insert(known, resolved.clone());
-        }
-        Ok(resolved)
     }
 
     async fn row<L: Lookup>(

@@ -3,23 +3,23 @@
 //! Every question about a table is answered here in one place, for `run` (which makes what is missing) and for `check`
 //! (which changes nothing and says what would be made): [`Tables::resolve`].
 
+mod conditions;
 mod making;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::config::checked::{Config, Resnapshot, TableRule, TopicRule};
+use crate::config::checked::{Config, TableRule, TopicRule};
 use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl;
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
-use crate::core::order::OrderPolicy;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
 use crate::core::unavailable::Unavailable;
 use crate::core::wire::TableSpec;
@@ -27,6 +27,7 @@ use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::lookup::Bounds;
+use conditions::{check_key, check_unique, has_key, key_columns, key_names, order_policy};
 use making::{define, ensure_schema, server};
 
 /// Between two looks for a table that another process may be altering.
@@ -102,13 +103,15 @@ pub struct Tables {
     may_change: bool,
     next_id: AtomicU32,
     state: Mutex<State>,
+    known: std::sync::Mutex<HashMap<TableName, Arc<Table>>>,
+    /// See [`Self::version`].
+    version: AtomicU64,
     bounds: std::sync::Mutex<HashMap<u32, (Instant, Arc<Bounds>)>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     session: Option<Session>,
-    known: HashMap<TableName, Arc<Table>>,
     /// Topics and source tables whose destination was written down.
     fed: HashSet<(String, SourceTable, TableName)>,
 }
@@ -122,6 +125,8 @@ impl Tables {
             may_change,
             next_id: AtomicU32::new(1),
             state: Mutex::default(),
+            known: Default::default(),
+            version: AtomicU64::new(0),
             bounds: Default::default(),
         }
     }
@@ -158,7 +163,33 @@ impl Tables {
         {
             state.session = None;
         }
-        outcome
+        outcome.map_err(of_table)
+    }
+
+    fn known(&self, name: &TableName) -> Option<Arc<Table>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).map(Arc::clone)
+    }
+
+    fn remember(&self, name: TableName, table: &Arc<Table>) {
+        let before = self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(table));
+        if before.is_some_and(|before| before.id != table.id) {
+            self.version.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Changes whenever a table that was met is described anew. Mappings that were made under another version may be of tables
+    /// that do not look so any more.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Forgets these tables, if they are still what is known under their names; all tables if none is given. Their next events
+    /// meet them anew, under new ids: stages and statements of the old ones are not used again, in no session.
+    pub(super) fn forget<'t>(&self, tables: impl Iterator<Item = &'t Arc<Table>>) {
+        let ids: HashSet<u32> = tables.map(|table| table.id).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, table| !ids.is_empty() && !ids.contains(&table.id));
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Writes down which topic feeds which table, before its first event is applied: tombstones are collected by it.
@@ -212,8 +243,7 @@ impl Tables {
         name: TableName,
         met: Met<'_>,
     ) -> Result<Resolved, Refused> {
-        let State { session, known, .. } = state;
-        let Some(session) = session.as_mut() else {
+        let Some(session) = state.session.as_mut() else {
             return Err(Refused::Database(Failure::new(
                 Class::Transient,
                 "no_session",
@@ -222,25 +252,25 @@ impl Tables {
         };
         self.check_names(&name, met.row)?;
         if rule.contract == Contract::ChangeLog {
-            let table = match known.get(&name) {
-                Some(table) => Arc::clone(table),
+            let table = match self.known(&name) {
+                Some(table) => table,
                 None => self.meet_log(session, rule, &name).await?,
             };
-            known.insert(name, Arc::clone(&table));
+            self.remember(name, &table);
             return Ok(Resolved::Log(table, Arc::clone(&rule.unavailable)));
         }
         if met.op == Op::Truncate {
-            return self.meet_whole(session, known, topic_rule, rule, name).await;
+            return self.meet_whole(session, topic_rule, rule, name).await;
         }
         let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
         let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
         let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable) };
+        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable), binary: None };
         let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
-        if let Some(table) = known.get(&name)
-            && has_key(table, &key)
-            && let Ok(mapping) = map(Arc::clone(table))
+        if let Some(table) = self.known(&name)
+            && has_key(&table, &key)
+            && let Ok(mapping) = map(table)
         {
             self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
@@ -249,7 +279,7 @@ impl Tables {
         let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
         self.note(session, met).await?;
-        known.insert(name, table);
+        self.remember(name, &table);
         Ok(Resolved::Rows(Arc::new(mapping)))
     }
 
@@ -297,7 +327,6 @@ impl Tables {
     async fn meet_whole(
         &self,
         session: &mut Session,
-        known: &mut HashMap<TableName, Arc<Table>>,
         topic_rule: Option<&TopicRule>,
         rule: &TableRule,
         name: TableName,
@@ -308,8 +337,8 @@ impl Tables {
             );
             return Err(Refused::Table(Rejection::new("truncate", what)));
         }
-        if let Some(table) = known.get(&name) {
-            return Ok(Resolved::Whole(Arc::clone(table)));
+        if let Some(table) = self.known(&name) {
+            return Ok(Resolved::Whole(table));
         }
         let Some(shape) = session.describe(&name).await? else {
             let (delete, token_storage) = (rule.delete, rule.token_storage);
@@ -322,7 +351,7 @@ impl Tables {
             return Err(Refused::Table(Rejection::table("no_token", format!("{name} was never written by lastword"))));
         }
         let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
-        known.insert(name, Arc::clone(&table));
+        self.remember(name, &table);
         Ok(Resolved::Whole(table))
     }
 
@@ -430,6 +459,18 @@ impl Tables {
     }
 }
 
+/// What a person has to mend for one table is no reason to hold the others up.
+fn of_table(refused: Refused) -> Refused {
+    match refused {
+        Refused::Database(failure)
+            if matches!(failure.class, Class::Operator | Class::Table) && !failure.connection_lost =>
+        {
+            Refused::Table(Rejection::table("table_failed", failure.to_string()))
+        }
+        refused => refused,
+    }
+}
+
 /// Fields of a table to be made: the row's, and key fields that the row does not have.
 fn spec_fields(met: Met<'_>, key: &[String], exclude: &[String]) -> Vec<crate::core::wire::Field> {
     let mut fields: Vec<_> = met.row.map(|row| row.fields.clone()).unwrap_or_default();
@@ -440,118 +481,4 @@ fn spec_fields(met: Met<'_>, key: &[String], exclude: &[String]) -> Vec<crate::c
     }
     fields.retain(|field| !exclude.contains(&field.name));
     fields
-}
-
-fn key_names(rule: Option<&TopicRule>, met: Met<'_>) -> Result<Vec<String>, Refused> {
-    if let Some(key) = rule.and_then(|rule| rule.key.clone()) {
-        return Ok(key);
-    }
-    match met.key {
-        Some(schema) if !schema.fields.is_empty() => Ok(schema.fields.iter().map(|field| field.name.clone()).collect()),
-        _ => Err(Refused::Table(Rejection::table(
-            "no_key",
-            format!(
-                "the events of {} (topic {}) have no record key that names its columns, so `final-state` cannot be kept; name the key with `key = [..]`, or choose `contract = \"change-log\"`",
-                met.source, met.topic
-            ),
-        ))),
-    }
-}
-
-fn order_policy(topic_rule: Option<&TopicRule>, rule: &TableRule, met: Met<'_>) -> Result<OrderPolicy, Refused> {
-    if topic_rule.is_some_and(|rule| !rule.order_by.is_empty()) {
-        return Ok(OrderPolicy::Columns(Vec::new()));
-    }
-    let SourcePosition::None(why) = met.position else {
-        if rule.resnapshot == Resnapshot::Sweep && !matches!(met.position, SourcePosition::Postgres { .. }) {
-            let what = format!(
-                "`resnapshot = \"sweep\"` needs one position for a whole snapshot, which only PostgreSQL's connector gives; the rows of {} (topic {}) have one that counts within their partition; use \"keep\"",
-                met.source, met.topic
-            );
-            return Err(Refused::Table(Rejection::table("resnapshot", what)));
-        }
-        return Ok(OrderPolicy::Source);
-    };
-    if rule.offset_order {
-        return Ok(OrderPolicy::Offset);
-    }
-    Err(Refused::Table(Rejection::table(
-        "no_order",
-        format!(
-            "the events of {} (topic {}) carry no position of their source that orders them, so `final-state` has no order token: {why}; or name columns with `order_by = [..]`, or accept the order of each partition with `offset_order = true`",
-            met.source, met.topic
-        ),
-    )))
-}
-
-fn key_columns(shape: &TableShape, key: &[String]) -> Result<Vec<usize>, Refused> {
-    let position = |name: &String| {
-        shape.position(name).ok_or_else(|| {
-            Refused::Table(Rejection::table(
-                "no_key",
-                format!("{} has no column {name:?}, which is part of its business key", shape.name),
-            ))
-        })
-    };
-    key.iter().map(position).collect()
-}
-
-fn same_columns(a: &[String], b: &[String]) -> bool {
-    a.len() == b.len() && a.iter().all(|name| b.contains(name))
-}
-
-fn check_unique(shape: &TableShape, key: &[String]) -> Result<(), Refused> {
-    let unique =
-        same_columns(&shape.primary_key, key) || shape.unique_keys.iter().any(|columns| same_columns(columns, key));
-    if unique {
-        return Ok(());
-    }
-    Err(Refused::Table(Rejection::table(
-        "key_not_unique",
-        format!(
-            "{} has neither a primary key nor a unique key over exactly its business key ({}); add one",
-            shape.name,
-            key.join(", ")
-        ),
-    )))
-}
-
-/// Keys must be equal in the destination exactly where they are equal in the source.
-fn check_key(dialect: Dialect, shape: &TableShape, key: &[usize], names: &[String]) -> Result<(), Refused> {
-    let refuse = |reason, what| Err(Refused::Table(Rejection::table(reason, what)));
-    check_unique(shape, names)?;
-    for column in key.iter().map(|at| &shape.columns[*at]) {
-        if let Some(why) = &column.wide_equality {
-            return refuse(
-                "wide_key",
-                format!(
-                    "key column {:?} of {} holds keys equal that the source holds different: {why}",
-                    column.name, shape.name
-                ),
-            );
-        }
-        if column.generated {
-            return refuse(
-                "generated_key",
-                format!("key column {:?} of {} is made by the database", column.name, shape.name),
-            );
-        }
-    }
-    if dialect == Dialect::Mysql && !same_columns(&shape.primary_key, names) {
-        return refuse(
-            "key_is_not_primary",
-            format!(
-                "the business key ({}) of {} is not its primary key; on MySQL and MariaDB it must be, because rows are found and locked by that",
-                names.join(", "),
-                shape.name
-            ),
-        );
-    }
-    Ok(())
-}
-
-/// Whether a table was met with this key: another topic, or another key schema, may name other columns.
-fn has_key(table: &Table, key: &[String]) -> bool {
-    let names: Vec<String> = table.key.iter().map(|at| table.shape.columns[*at].name.clone()).collect();
-    same_columns(&names, key)
 }

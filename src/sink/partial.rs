@@ -181,7 +181,11 @@ async fn write<S: Statements>(session: &mut S, table: &Table, changes: &[Change<
         let mut params = Vec::with_capacity(change.cells.len() + key.len() + 1);
         for (column, value) in &change.cells {
             check_null(table, *column, value)?;
-            params.push(text.param(*column, value));
+            let refused = |what| {
+                let named = format!("column {:?}: {what}", table.shape.columns[*column].name);
+                Failure::new(Class::Record, "out_of_range", named)
+            };
+            params.push(text.param(*column, value).map_err(refused)?);
         }
         if text.token_in_row() {
             params.push(token.clone());

@@ -211,6 +211,7 @@ pub fn retry(class: Class) {
         Class::Unknown => "unknown",
         Class::Fenced => "fenced",
         Class::Record => "record",
+        Class::Table => "table",
         Class::Operator => "operator",
     };
     counter!(RETRIES, "class" => class).increment(1);

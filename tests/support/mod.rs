@@ -5,6 +5,7 @@ pub mod database;
 pub mod deliver;
 pub mod events;
 pub mod kafka;
+pub mod lists;
 pub mod program;
 pub mod random;
 pub mod render;

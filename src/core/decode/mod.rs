@@ -21,7 +21,7 @@ mod row;
 mod schema;
 mod wrapped;
 
-pub use cell::{CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
+pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
 pub use envelope::{Met, TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;

@@ -13,7 +13,7 @@ use crate::core::event::{Control, Decoded, Op, SourcePosition};
 use crate::core::record::{Headers, Payload, Record, SharedHead, TopicPartition};
 use crate::core::table::ColumnType;
 use crate::core::value::Value;
-use crate::core::wire::{Unit, WireType};
+use crate::core::wire::{Field, Unit, WireType};
 
 const PLAIN: &str = r#"{"before":null,"after":{"id":7,"amt":"MDk="},"source":{"connector":"postgresql","name":"shop","ts_ms":5,"snapshot":"false","db":"app","sequence":"[\"9\",\"10\"]","schema":"public","table":"item"},"op":"c","ts_ms":6}"#;
 
@@ -111,7 +111,7 @@ fn what_is_no_change_event_is_refused_without_its_content() {
 fn fit(json: &str, wire: WireType, column: ColumnType, rules: PlainRules) -> Result<Value, Misfit> {
     let owner = Bytes::from(json.to_owned());
     let cell: &RawValue = serde_json::from_slice(&owner).expect("json");
-    fit_cell(cell, &wire, &column, &CellRules { plain: rules, ..CellRules::default() }, &owner)
+    fit_cell(cell, &Field::new("c", wire, true), &column, &CellRules { plain: rules, ..CellRules::default() }, &owner)
 }
 
 fn typed(json: &str, wire: WireType, column: ColumnType) -> Result<Value, Misfit> {
@@ -149,11 +149,12 @@ fn values_are_exact_or_refused() {
         ("0.5", WireType::Float64, ColumnType::Float32, Some(Value::Float32(0.5))),
         ("19724", WireType::Date, ColumnType::Date, Some(Value::Date(19_724))),
         ("19724", WireType::Date, ColumnType::Text { max_chars: None }, Some(Value::text("2024-01-02"))),
-        ("-2147472692", WireType::Date, ColumnType::Date, None),
+        ("-2147472692", WireType::Date, ColumnType::Date, Some(Value::Date(i32::MAX))),
+        ("-622191234", WireType::Date, ColumnType::Date, None),
         ("1500", WireType::Timestamp(Unit::Millis), stamp(3), Some(Value::Timestamp(1_500_000))),
         ("1500001", WireType::Timestamp(Unit::Micros), stamp(3), None),
         ("1500001", WireType::Timestamp(Unit::Nanos), stamp(6), None),
-        ("9223372036825200000", WireType::Timestamp(Unit::Micros), stamp(6), None),
+        ("9223372036825200000", WireType::Timestamp(Unit::Micros), stamp(6), Some(Value::Timestamp(i64::MAX))),
         ("1", WireType::Timestamp(Unit::Micros), ColumnType::TimestampTz { digits: 6 }, None),
         (
             "\"2024-01-02T00:00:00Z\"",

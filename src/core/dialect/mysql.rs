@@ -14,6 +14,8 @@
 //! `VALUES(c)` is used because MariaDB has no row alias; it works in both servers. The token is assigned last, because
 //! assignments run from left to right.
 
+pub mod parameter;
+
 use std::fmt::Write;
 
 use super::super::table::{ColumnType, Contract, DELETED_COLUMN, TOKEN_COLUMN, Table, TokenStorage};
@@ -21,6 +23,10 @@ use super::Dialect;
 
 /// Most placeholders of a prepared statement.
 pub const MAX_PLACEHOLDERS: usize = 65_535;
+
+/// What stands behind the type of a column (in [`Column::native`](super::super::table::Column::native)) into which the server writes
+/// the time of every update that does not name it.
+pub const ON_UPDATE: &str = "ON UPDATE";
 
 /// Names of one table, quoted once, and its statements.
 #[derive(Debug)]
@@ -146,7 +152,7 @@ impl<'a> TableText<'a> {
 
     /// Marks rows as deleted. Parameters: with tokens in rows, the key and the token of each row; then the keys.
     pub fn mark_rows(&self, rows: usize) -> String {
-        let mut assigned = format!("{} = 1", ident(DELETED_COLUMN));
+        let mut assigned = format!("{} = 1{}", ident(DELETED_COLUMN), self.unchanged(""));
         if self.token_in_row() {
             let token = ident(TOKEN_COLUMN);
             let _ = write!(assigned, ", {token} = CASE");
@@ -224,12 +230,17 @@ impl<'a> TableText<'a> {
         let (token, mark) = (ident(TOKEN_COLUMN), ident(DELETED_COLUMN));
         match self.table.token_storage {
             TokenStorage::Column => {
-                format!("UPDATE {} SET {mark} = 1 WHERE {mark} = 0 AND ({token} IS NULL OR {token} <= ?)", self.target)
+                format!(
+                    "UPDATE {} SET {mark} = 1{} WHERE {mark} = 0 AND ({token} IS NULL OR {token} <= ?)",
+                    self.target,
+                    self.unchanged("")
+                )
             }
             TokenStorage::Side => format!(
-                "UPDATE {} t {} SET t.{mark} = 1 WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} <= ?)",
+                "UPDATE {} t {} SET t.{mark} = 1{} WHERE t.{mark} = 0 AND (s.{token} IS NULL OR s.{token} <= ?)",
                 self.target,
-                self.join_side()
+                self.join_side(),
+                self.unchanged("t.")
             ),
         }
     }
@@ -254,6 +265,12 @@ impl<'a> TableText<'a> {
         format!("LEFT JOIN {} s ON {}", self.side, equal.join(" AND "))
     }
 
+    /// Assignments that keep the server from writing the time of a mark into columns that hold the source's.
+    fn unchanged(&self, alias: &str) -> String {
+        let stamped = self.table.shape.columns.iter().filter(|column| column.native.contains(ON_UPDATE));
+        stamped.map(|column| ident(&column.name)).map(|name| format!(", {alias}{name} = {alias}{name}")).collect()
+    }
+
     fn column(&self, index: usize) -> String {
         ident(&self.table.shape.columns[index].name)
     }
@@ -263,10 +280,15 @@ impl<'a> TableText<'a> {
         names.join(", ")
     }
 
-    /// `key IN (…)` for a number of keys.
+    /// `key IN (…)` for a number of keys; as equalities where an ENUM or SET is one of several columns, for which MariaDB
+    /// does not use the index otherwise (seen).
     fn predicate(&self, rows: usize) -> String {
         let keys = self.key_list();
         let row = self.key_placeholders();
+        let chooses = |at: &usize| matches!(self.table.shape.columns[*at].kind, ColumnType::Choice { .. });
+        if self.table.key.len() > 1 && self.table.key.iter().any(chooses) {
+            return vec![format!("({})", self.equal()); rows].join(" OR ");
+        }
         match row.as_slice() {
             [single] => format!("{keys} IN ({})", vec![single.as_str(); rows].join(",")),
             row => format!("({keys}) IN ({})", repeat(row, rows)),
@@ -292,7 +314,7 @@ pub(super) fn key_placeholder(kind: &ColumnType) -> String {
         ColumnType::Decimal { limit: Some((digits, scale)) } => format!("CAST(? AS DECIMAL({digits},{scale}))"),
         ColumnType::Decimal { limit: None } => "CAST(? AS DECIMAL(65,30))".to_owned(),
         ColumnType::Date => "CAST(? AS DATE)".to_owned(),
-        ColumnType::Time { .. } => "CAST(? AS TIME(6))".to_owned(),
+        ColumnType::Time { .. } | ColumnType::TimeSpan { .. } => "CAST(? AS TIME(6))".to_owned(),
         ColumnType::Timestamp { .. } | ColumnType::TimestampTz { .. } => "CAST(? AS DATETIME(6))".to_owned(),
         _ => "?".to_owned(),
     }

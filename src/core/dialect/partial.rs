@@ -4,6 +4,7 @@
 
 use super::Dialect;
 use super::mysql::key_placeholder;
+use super::mysql::parameter::parameter;
 use crate::core::table::{ColumnType, DELETED_COLUMN, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::value::Value;
 
@@ -143,14 +144,16 @@ impl<'a> PartialText<'a> {
 
     /// Values of a key as parameters.
     pub fn key_params(&self, key: &[Value]) -> Vec<Value> {
-        key.iter().zip(&self.table.key).map(|(value, at)| self.param(*at, value)).collect()
+        // What cannot be sent is refused where it is bound, or finds no row.
+        let param = |(value, at): (&Value, &usize)| self.param(*at, value).unwrap_or_else(|_| value.clone());
+        key.iter().zip(&self.table.key).map(param).collect()
     }
 
-    /// A value of a column as a parameter.
-    pub fn param(&self, column: usize, value: &Value) -> Value {
-        match (self.dialect, value, &self.table.shape.columns[column].kind) {
-            (Dialect::Mysql, Value::Uuid(uuid), ColumnType::Bytes { .. }) => Value::bytes(uuid),
-            _ => value.clone(),
+    /// A value of a column as a parameter. `Err` says what of it the column would change.
+    pub fn param(&self, column: usize, value: &Value) -> Result<Value, &'static str> {
+        match self.dialect {
+            Dialect::Mysql => Ok(parameter(value, &self.table.shape.columns[column])?.unwrap_or_else(|| value.clone())),
+            Dialect::Postgres | Dialect::Sqlite => Ok(value.clone()),
         }
     }
 

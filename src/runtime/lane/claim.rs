@@ -236,6 +236,11 @@ impl Runner {
     /// Stops a partition until someone does something. Its claim stays; the others go on.
     pub(super) fn halt(&mut self, at: &TopicPartition, why: String) {
         tracing::error!(partition = %at, why, "partition halted");
+        self.set_aside(at, why);
+    }
+
+    /// [`Self::halt`] without a word.
+    pub(super) fn set_aside(&mut self, at: &TopicPartition, why: String) {
         if let Some(owned) = self.lane.partition(at) {
             self.halted.insert(at.clone(), (Arc::clone(&owned.incarnation), owned.fence));
         }
@@ -246,6 +251,7 @@ impl Runner {
 
     /// An idle lane has no compare-and-swap that could miss, and a halted partition none at all, so it looks.
     pub(super) async fn check_fences(&mut self) {
+        self.look_again();
         let partitions: Vec<TopicPartition> =
             self.lane.partitions().keys().chain(self.halted.keys()).cloned().collect();
         if self.fences_checked.elapsed() < FENCE_CHECK || partitions.is_empty() {

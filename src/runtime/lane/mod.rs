@@ -4,6 +4,7 @@
 //! next one fills. Claims and revokes wait until nothing is in flight.
 
 mod claim;
+mod stop;
 
 pub(super) use claim::out_of_log;
 
@@ -27,6 +28,7 @@ use crate::telemetry::metrics;
 
 use super::planner::{Planned, Planner};
 use super::progress::Progress;
+use stop::Stop;
 
 /// How often an idle lane looks whether someone else raised a fence (`offsets set`, a takeover).
 const FENCE_CHECK: Duration = Duration::from_secs(1);
@@ -121,6 +123,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         wake: None,
         waiting: HashMap::new(),
         halted: HashMap::new(),
+        stops: HashMap::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
         hints: HashMap::new(),
@@ -155,6 +158,8 @@ struct Runner {
     waiting: HashMap<TopicPartition, Arc<str>>,
     /// Partitions that stopped, with their incarnation and the fence that they had: an operator's act raises it.
     halted: HashMap<TopicPartition, (Arc<str>, i64)>,
+    /// Partitions that stopped because of their table, and are looked at again by themselves.
+    stops: HashMap<TopicPartition, Stop>,
     fences_checked: Instant,
     applying_since: Instant,
     /// Offsets for the group, for lag tools: told once a second, not with every batch.
@@ -297,7 +302,7 @@ impl Runner {
         let now = self.now();
         self.lane.give_back(segment.records.split_off(planned.used), now);
         for (at, offset, why) in planned.halts {
-            self.halt(&at, format!("offset {offset}: {why}"));
+            self.stop(&at, offset, &why);
         }
         let plan = Box::new(planned.plan);
         if plan.advances.is_empty() {
@@ -380,6 +385,10 @@ impl Runner {
         match self.lane.failed(records, &plan.advances, &failure, now) {
             Next::Again => {}
             Next::Reclaim { .. } => self.reclaim = true,
+            Next::Describe { after } => {
+                self.planner.describe_anew(plan);
+                self.wake = (!after.is_zero()).then(|| Instant::now() + after);
+            }
             Next::Retry { after, .. } | Next::Wait { after, .. } => {
                 self.shared.progress.guard(|guards| guards.transient_retries += 1);
                 self.wake = Some(Instant::now() + after);
@@ -415,6 +424,7 @@ impl Runner {
                     self.lane.revoke(at);
                     self.waiting.remove(at);
                     self.halted.remove(at);
+                    self.stops.remove(at);
                     self.shared.progress.released(at);
                 }
                 let _ = reply.send(());

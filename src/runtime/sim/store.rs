@@ -358,6 +358,10 @@ impl Answers<'_> {
 }
 
 impl Lookup for Answers<'_> {
+    fn tables_version(&self) -> u64 {
+        0
+    }
+
     async fn resolve(&mut self, met: Met<'_>) -> Result<Resolved, Refused> {
         self.trouble()?;
         let table = self.store.met(&met.source.table);

@@ -15,7 +15,8 @@ use crate::core::value::Value;
 use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::partial::{self, Completed};
 
-use super::values::{Params, key_bytes, wire_bytes};
+use super::keys::key_bytes;
+use super::values::{Params, wire_bytes};
 
 /// A statement of several rows is kept below so many bytes.
 const STATEMENT_BYTES: usize = 4 << 20;

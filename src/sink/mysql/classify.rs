@@ -112,7 +112,7 @@ fn of_server(number: u16, state: &str, message: &str) -> Failure {
 
 /// Class of a number, whether the connection is gone with it, and what it means in our own words.
 fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
-    use Class::{Operator, Record, Transient};
+    use Class::{Operator, Record, Table, Transient};
     match number {
         1205 => (Transient, false, "a lock was not granted in time"),
         1213 | 1614 | 3101 => {
@@ -131,6 +131,8 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
         1364 => (Record, false, "a column has no default and the event no value"),
         1048 | 1263 => (Record, false, "NULL for a column that does not allow it"),
         1264 | 1690 | 167 => (Record, false, "a number is out of the column's range"),
+        // 1416, 3037, 3548, 3643, 3667 to 3671: shapes, MySQL's reference systems.
+        1416 | 3037 | 3548 | 3643 | 3667..=3671 => (Record, false, "a shape that the column does not take"),
         1265 | 1292 | 1366 | 1367 | 1411 | 1441 => (Record, false, "a value cannot be converted to the column's type"),
         1300 => (Record, false, "text holds characters that the column's character set does not have"),
         1406 => (Record, false, "a value is too long for its column"),
@@ -140,6 +142,8 @@ fn meaning(number: u16, state: &str) -> (Class, bool, &'static str) {
         3140..=3144 => (Record, false, "the text is not JSON"),
         1021 | 1030 | 1114 | 1197 => (Operator, false, "the server's disk, table space or binary log cache is full"),
         1045 | 1698 | 1129 | 1130 => (Operator, true, "the server refused the login"),
+        1054 | 1072 => (Table, false, "a column does not exist"),
+        1136 | 1146 => (Table, false, "a table does not exist, or has other columns"),
         1461 => (Operator, false, "the server's max_prepared_stmt_count is reached: raise it"),
         1665 => (Operator, false, "binlog_format=STATEMENT cannot be used with READ COMMITTED"),
         1290 | 1792 | 1836 => (Operator, false, "the server is read-only"),
@@ -158,7 +162,7 @@ fn remedy(number: u16) -> &'static str {
         1044 | 1142 | 1143 | 1227 => "; grant the user the right",
         1045 | 1698 => "; check user and password of the URL",
         1046 | 1049 => "; name an existing database in the URL",
-        1054 => "; the table was changed: start again, and add the column if it is missing",
+        1054 => "; add the column again",
         1114 => "; make room on the server's disk",
         1146 => "; create the table, or let lastword create it (`create = true`)",
         1290 | 1836 => "; connect to a server that takes writes",
@@ -201,7 +205,8 @@ mod tests {
             (1927, Class::Transient, true),
             (1062, Class::Record, false),
             (4025, Class::Record, false),
-            (1146, Class::Operator, false),
+            (1146, Class::Table, false),
+            (1054, Class::Table, false),
             (1045, Class::Operator, true),
             (1836, Class::Operator, false),
         ] {

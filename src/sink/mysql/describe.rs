@@ -1,5 +1,7 @@
 //! A table as `information_schema` tells it.
 
+use crate::core::dialect::Dialect;
+use crate::core::dialect::mysql::ON_UPDATE;
 use crate::core::failure::Failure;
 use crate::core::table::{Column, ColumnType, DELETED_COLUMN, TOKEN_COLUMN, TableName, TableShape};
 use crate::core::value::Value;
@@ -19,6 +21,10 @@ const COLUMNS: &str = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, 
 
 const INDEXES: &str = "SELECT INDEX_NAME, COLUMN_NAME, SUB_PART FROM information_schema.STATISTICS \
      WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND NON_UNIQUE = 0 ORDER BY INDEX_NAME, SEQ_IN_INDEX";
+
+/// MariaDB's JSON is LONGTEXT with a check; its rows in `information_schema` say nothing else.
+const CHECKS: &str = "SELECT CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS \
+     WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ?";
 
 /// What may happen when a row is deleted. Other accounts' tables and triggers may be hidden from this one.
 const EFFECTS: &str = "SELECT 1 FROM information_schema.KEY_COLUMN_USAGE \
@@ -41,8 +47,13 @@ impl MysqlSession {
         let name = TableName::new(Some(&schema), &table);
         let mut columns = Vec::new();
         let (mut has_token, mut has_deleted) = (false, false);
+        let mariadb = self.server().mariadb;
+        let json = if mariadb { json_columns(&self.query(CHECKS, &names).await?) } else { Vec::new() };
         for row in self.query(COLUMNS, &names).await? {
-            let column = column_of(&row, self.server().mariadb);
+            let mut column = column_of(&row, mariadb);
+            if json.contains(&Dialect::Mysql.ident(&column.name)) {
+                column.kind = ColumnType::Json;
+            }
             has_token |= column.name == TOKEN_COLUMN;
             has_deleted |= column.name == DELETED_COLUMN;
             if !column.name.starts_with(OWN_PREFIX) {
@@ -95,28 +106,44 @@ fn text(row: &[Value], index: usize) -> &str {
 fn column_of(row: &[Value], mariadb: bool) -> Column {
     let number = |index: usize| row.get(index).and_then(Value::as_int);
     let (name, native, extra) = (text(row, 0).to_owned(), text(row, 2).to_owned(), text(row, 5).to_ascii_uppercase());
-    let kind = kind_of(text(row, 1), &native, number(6), number(7), number(8), number(9));
+    let facts = Facts { length: number(6), precision: number(7), scale: number(8), fraction: number(9), mariadb };
+    let kind = kind_of(text(row, 1), &native, facts);
     let generated = ["VIRTUAL GENERATED", "STORED GENERATED", "PERSISTENT"].iter().any(|mark| extra.contains(mark));
     // MariaDB writes the default NULL as text, and text in quotes.
     let default = row.get(4).is_some_and(|default| !default.is_null()) && !(mariadb && text(row, 4) == "NULL");
     let has_default = default || extra.contains("AUTO_INCREMENT") || extra.contains("DEFAULT_GENERATED");
     let wide_equality = wide_equality(&name, &native, &kind, text(row, 10), mariadb);
+    // Statements that leave such a column out have to say so, see `TableText::mark_rows`.
+    let native = if extra.contains(ON_UPDATE) { format!("{native} {ON_UPDATE}") } else { native };
     Column { name, kind, native, nullable: text(row, 3) == "YES", generated, has_default, wide_equality }
 }
 
-/// Type of a column. `tinyint(1)` stays a small number: the server knows no truth value, and 2 must stay 2.
-fn kind_of(
-    data_type: &str,
-    native: &str,
+/// Quoted names of the columns that a check keeps to JSON.
+fn json_columns(checks: &[Vec<Value>]) -> Vec<String> {
+    let named = |row: &Vec<Value>| Some(text(row, 0).strip_prefix("json_valid(")?.strip_suffix(')')?.to_owned());
+    checks.iter().filter_map(named).collect()
+}
+
+/// Numbers that `information_schema` has beside the name of a type.
+#[derive(Clone, Copy)]
+struct Facts {
     length: Option<i64>,
     precision: Option<i64>,
     scale: Option<i64>,
     fraction: Option<i64>,
-) -> ColumnType {
-    let native = native.to_ascii_lowercase();
-    let int = |bits| ColumnType::Int { bits, unsigned: native.contains("unsigned") };
-    let length = length.and_then(|length| u64::try_from(length).ok());
-    let digits = fraction.and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
+    mariadb: bool,
+}
+
+/// Type of a column. `tinyint(1)` stays a small number: the server knows no truth value, and 2 must stay 2.
+fn kind_of(data_type: &str, native: &str, facts: Facts) -> ColumnType {
+    let lower = native.to_ascii_lowercase();
+    let int = |bits| ColumnType::Int { bits, unsigned: lower.contains("unsigned") };
+    let length = facts.length.and_then(|length| u64::try_from(length).ok());
+    let digits = facts.fraction.and_then(|digits| u8::try_from(digits).ok()).unwrap_or(0);
+    let choice = |several| match labels(native) {
+        Some(labels) => ColumnType::Choice { labels, several },
+        None => ColumnType::Unsupported,
+    };
     match data_type.to_ascii_lowercase().as_str() {
         "tinyint" => int(8),
         "smallint" => int(16),
@@ -124,9 +151,9 @@ fn kind_of(
         "int" | "integer" => int(32),
         "bigint" => int(64),
         // A display width or scale rounds what is stored.
-        "float" if !native.contains('(') => ColumnType::Float32,
-        "double" | "real" if !native.contains('(') => ColumnType::Float64,
-        "decimal" | "numeric" => match (precision.map(u32::try_from), scale.map(i32::try_from)) {
+        "float" if !lower.contains('(') => ColumnType::Float32,
+        "double" | "real" if !lower.contains('(') => ColumnType::Float64,
+        "decimal" | "numeric" => match (facts.precision.map(u32::try_from), facts.scale.map(i32::try_from)) {
             (Some(Ok(precision)), Some(Ok(scale))) => ColumnType::Decimal { limit: Some((precision, scale)) },
             _ => ColumnType::Unsupported,
         },
@@ -135,14 +162,70 @@ fn kind_of(
         "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
             ColumnType::Bytes { max_bytes: length }
         }
+        "bit" => match facts.precision.map(u32::try_from) {
+            Some(Ok(bits)) => ColumnType::Bits { length: Some(bits), varying: false },
+            _ => ColumnType::Unsupported,
+        },
+        "year" => ColumnType::Year,
+        "enum" => choice(false),
+        "set" => choice(true),
         "date" => ColumnType::Date,
-        "time" => ColumnType::Time { digits },
+        "time" => ColumnType::TimeSpan { digits },
         "datetime" => ColumnType::Timestamp { digits },
         "timestamp" => ColumnType::TimestampTz { digits },
         "json" => ColumnType::Json,
         "uuid" => ColumnType::Uuid,
+        "inet4" | "inet6" => ColumnType::Literal,
+        // The server refuses a shape of another kind than the column's.
+        "geometry" | "point" | "linestring" | "polygon" | "multipoint" | "multilinestring" | "multipolygon"
+        | "geometrycollection" | "geomcollection" => ColumnType::Geometry { srid: None },
+        // In MySQL the number is the most that fits, in MariaDB all vectors of a column have it.
+        "vector" => ColumnType::Vector { dimensions: number_in(&lower).filter(|_| facts.mariadb) },
         _ => ColumnType::Unsupported,
     }
+}
+
+/// `7` of `vector(7)`.
+fn number_in(native: &str) -> Option<u32> {
+    native.split_once('(')?.1.strip_suffix(')')?.parse().ok()
+}
+
+/// The texts of `enum('a','it''s','back\\slash')`: quotes are doubled, backslashes and control characters escaped as in the server's
+/// literals.
+fn labels(native: &str) -> Option<Vec<String>> {
+    let mut rest = native.split_once('(')?.1.strip_suffix(')')?;
+    let mut labels = Vec::new();
+    loop {
+        let (label, after) = literal(rest.strip_prefix('\'')?)?;
+        labels.push(label);
+        if after.is_empty() {
+            return Some(labels);
+        }
+        rest = after.strip_prefix(',')?;
+    }
+}
+
+/// A literal behind its opening quote, and what follows its closing one.
+fn literal(text: &str) -> Option<(String, &str)> {
+    let mut literal = String::new();
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\'' if matches!(chars.peek(), Some((_, '\''))) => literal.push(chars.next()?.1),
+            '\'' => return Some((literal, &text[at + 1..])),
+            '\\' => literal.push(match chars.next()?.1 {
+                '0' => '\0',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'b' => '\u{8}',
+                'Z' => '\u{1a}',
+                other => other,
+            }),
+            other => literal.push(other),
+        }
+    }
+    None
 }
 
 /// Why two different values of the source may be one value of this column.
@@ -217,19 +300,37 @@ mod tests {
     use super::*;
 
     fn kind(data_type: &str, native: &str) -> ColumnType {
-        kind_of(data_type, native, Some(40), Some(10), Some(2), Some(6))
+        let facts = Facts { length: Some(40), precision: Some(10), scale: Some(2), fraction: Some(6), mariadb: false };
+        kind_of(data_type, native, facts)
     }
 
     #[test]
     fn types_are_exact_or_unsupported() {
         assert_eq!(kind("tinyint", "tinyint(1)"), ColumnType::Int { bits: 8, unsigned: false });
         assert_eq!(kind("bigint", "bigint(20) unsigned"), ColumnType::Int { bits: 64, unsigned: true });
+        assert_eq!(kind("int", "int(5) unsigned zerofill"), ColumnType::Int { bits: 32, unsigned: true });
         assert_eq!(kind("decimal", "decimal(10,2)"), ColumnType::Decimal { limit: Some((10, 2)) });
         assert_eq!(kind("float", "float(7,3)"), ColumnType::Unsupported);
         assert_eq!(kind("double", "double"), ColumnType::Float64);
         assert_eq!(kind("timestamp", "timestamp(6)"), ColumnType::TimestampTz { digits: 6 });
-        for unknown in ["enum", "set", "bit", "year", "geometry", "inet6", "vector"] {
+        assert_eq!(kind("time", "time(6)"), ColumnType::TimeSpan { digits: 6 });
+        assert_eq!(kind("bit", "bit(10)"), ColumnType::Bits { length: Some(10), varying: false });
+        assert_eq!(kind("year", "year(4)"), ColumnType::Year);
+        assert_eq!(kind("geomcollection", "geomcollection"), ColumnType::Geometry { srid: None });
+        assert_eq!(kind("vector", "vector(7)"), ColumnType::Vector { dimensions: None });
+        assert_eq!(number_in("vector(7)"), Some(7));
+        for unknown in ["xmltype", "row", ""] {
             assert_eq!(kind(unknown, unknown), ColumnType::Unsupported, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn labels_are_read_as_they_are() {
+        let all = labels(r"enum('a','it''s','b,c','back\\slash','x\n''','')").expect("labels");
+        assert_eq!(all, ["a", "it's", "b,c", "back\\slash", "x\n'", ""]);
+        for broken in ["enum", "enum()", "enum('a'", "enum('a'x)", "enum('a',)", r"enum('a\')", "set('ä')')"] {
+            assert_eq!(labels(broken), None, "{broken}");
+            assert_eq!(kind("enum", broken), ColumnType::Unsupported);
         }
     }
 

@@ -9,6 +9,7 @@ mod changes;
 mod classify;
 mod connect;
 mod describe;
+mod keys;
 mod session;
 mod values;
 

@@ -1,14 +1,14 @@
 //! Values on their way into parameters and out of results.
 
-use std::fmt::Write;
-
 use bytestring::ByteString;
 use chrono::{Datelike, NaiveDate};
 use sqlx::mysql::{MySql, MySqlArguments, MySqlRow, MySqlTypeInfo, MySqlValueRef};
 use sqlx::{Arguments, Decode, Row, Type, TypeInfo, ValueRef};
 
+use crate::core::dialect::mysql::parameter::parameter;
 use crate::core::failure::{Class, Failure};
-use crate::core::table::{Column, ColumnType};
+use crate::core::table::Column;
+use crate::core::text;
 use crate::core::token::Token;
 use crate::core::value::Value;
 
@@ -16,6 +16,8 @@ use crate::core::value::Value;
 const DAYS_TO_1970: i32 = 719_163;
 const MICROS_A_SECOND: i64 = 1_000_000;
 const MICROS_A_DAY: i64 = 86_400 * MICROS_A_SECOND;
+/// The longest TIME, 838:59:59.999999.
+const SPAN_MAX: i64 = 839 * 3600 * MICROS_A_SECOND - 1;
 
 /// Parameters of one statement.
 #[derive(Debug, Default)]
@@ -50,12 +52,15 @@ impl Params {
     /// or the current time of it where the column is AUTO_INCREMENT or TIMESTAMP.
     pub(super) fn column(&mut self, value: &Value, column: &Column) -> Result<(), Failure> {
         let named = |failure: Failure| failure.context(format_args!("column {:?}", column.name));
-        match (value, &column.kind) {
-            (Value::Null, _) if !column.nullable => {
+        match value {
+            Value::Null if !column.nullable => {
                 Err(named(Failure::new(Class::Record, "null_in_not_null", "NULL for a column that does not allow it")))
             }
-            (Value::Uuid(uuid), ColumnType::Bytes { .. }) => self.put(uuid.as_slice()),
-            _ => self.add(value).map_err(named),
+            _ => match parameter(value, column) {
+                Ok(None) => self.add(value).map_err(named),
+                Ok(Some(native)) => self.add(&native).map_err(named),
+                Err(what) => Err(named(out_of_range(what))),
+            },
         }
     }
 
@@ -68,12 +73,15 @@ impl Params {
             Value::Float32(number) if number.is_finite() => self.put(*number),
             Value::Float64(number) if number.is_finite() => self.put(*number),
             Value::Float32(_) | Value::Float64(_) => Err(out_of_range("NaN and infinity do not exist here")),
+            Value::Decimal(text) if text.ends_with(|last: char| !last.is_ascii_digit()) => {
+                Err(out_of_range("NaN and infinity do not exist here"))
+            }
             Value::Decimal(text) | Value::Text(text) | Value::Json(text) => self.put::<&str>(text),
             Value::Bytes(bytes) => self.put::<&[u8]>(bytes),
             Value::Date(days) => self.put(date_text(*days)?),
             Value::Time(micros) => self.put(time_text(*micros)?),
             Value::Timestamp(micros) | Value::TimestampTz(micros) => self.put(timestamp_text(*micros)?),
-            Value::Uuid(uuid) => self.put(uuid_text(uuid)),
+            Value::Uuid(uuid) => self.put(text::uuid(uuid)),
             Value::TimeTz { .. }
             | Value::Interval { .. }
             | Value::Bits { .. }
@@ -93,7 +101,8 @@ impl Params {
 pub(super) fn wire_bytes(value: &Value) -> usize {
     let content = match value {
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
+        Value::Bytes(bytes) | Value::Geometry { wkb: bytes, .. } => bytes.len(),
+        Value::Array(elements) => 4 * elements.len(),
         Value::Uuid(_) => 36,
         _ => 26,
     };
@@ -115,28 +124,18 @@ fn date_text(days: i32) -> Result<String, Failure> {
 }
 
 fn time_text(micros: i64) -> Result<String, Failure> {
-    if !(0..=MICROS_A_DAY).contains(&micros) {
-        return Err(out_of_range("a time outside 00:00:00 to 24:00:00"));
+    if !(-SPAN_MAX..=SPAN_MAX).contains(&micros) {
+        return Err(out_of_range("a time outside -838:59:59 to 838:59:59"));
     }
-    let (seconds, fraction) = (micros / MICROS_A_SECOND, micros % MICROS_A_SECOND);
-    Ok(format!("{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60))
+    let sign = if micros < 0 { "-" } else { "" };
+    let (seconds, fraction) = (micros.abs() / MICROS_A_SECOND, micros.abs() % MICROS_A_SECOND);
+    Ok(format!("{sign}{:02}:{:02}:{:02}.{fraction:06}", seconds / 3600, seconds / 60 % 60, seconds % 60))
 }
 
 fn timestamp_text(micros: i64) -> Result<String, Failure> {
     let days =
         i32::try_from(micros.div_euclid(MICROS_A_DAY)).map_err(|_| out_of_range("a time beyond the year 9999"))?;
     Ok(format!("{} {}", date_text(days)?, time_text(micros.rem_euclid(MICROS_A_DAY))?))
-}
-
-fn uuid_text(uuid: &[u8; 16]) -> String {
-    let mut text = String::with_capacity(36);
-    for (index, byte) in uuid.iter().enumerate() {
-        if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// All values of a row of a prepared statement.
@@ -216,73 +215,6 @@ fn binary_timestamp(bytes: &[u8]) -> Option<i64> {
     Some(i64::from(binary_date(bytes)?) * MICROS_A_DAY + binary_clock(bytes.get(4..)?)?)
 }
 
-/// A key in one form, whether it comes from an event or from the database: keys are equal exactly if these are.
-pub(super) fn key_bytes<'v>(values: impl Iterator<Item = (&'v Value, &'v ColumnType)>) -> Vec<u8> {
-    let mut key = Vec::with_capacity(24);
-    for (value, kind) in values {
-        let from = key.len();
-        key.extend_from_slice(&[0; 4]);
-        put_canonical(&mut key, value, kind);
-        let length = (key.len() - from - 4) as u32;
-        key[from..from + 4].copy_from_slice(&length.to_be_bytes());
-    }
-    key
-}
-
-fn put_canonical(key: &mut Vec<u8>, value: &Value, kind: &ColumnType) {
-    match (value, kind) {
-        (Value::Uuid(uuid), ColumnType::Bytes { .. } | ColumnType::Uuid) => key.extend_from_slice(uuid),
-        (Value::Uuid(uuid), _) => key.extend_from_slice(uuid_text(uuid).as_bytes()),
-        (Value::Text(_) | Value::Bytes(_), ColumnType::Uuid) => {
-            let digits = value.as_bytes().unwrap_or_default().iter().filter(|byte| **byte != b'-');
-            let digits: Vec<u8> = digits.map(|byte| hex_digit(*byte)).collect();
-            key.extend(digits.chunks(2).map(|pair| pair[0] << 4 | pair.get(1).copied().unwrap_or(0)));
-        }
-        (Value::Decimal(text), _) => put_decimal(key, text),
-        (Value::Int(number), _) => put_decimal(key, &number.to_string()),
-        (Value::UInt(number), _) => put_decimal(key, &number.to_string()),
-        (Value::Bool(truth), _) => put_decimal(key, if *truth { "1" } else { "0" }),
-        (Value::Text(text) | Value::Json(text), _) => key.extend_from_slice(text.as_bytes()),
-        (Value::Bytes(bytes), _) => key.extend_from_slice(bytes),
-        (Value::Date(days), _) => key.extend_from_slice(&days.to_be_bytes()),
-        (Value::Time(micros) | Value::Timestamp(micros) | Value::TimestampTz(micros), _) => {
-            key.extend_from_slice(&micros.to_be_bytes());
-        }
-        (Value::Float32(number), _) => key.extend_from_slice(&number.to_bits().to_be_bytes()),
-        (Value::Float64(number), _) => key.extend_from_slice(&number.to_bits().to_be_bytes()),
-        (Value::Null, _) => {}
-        (
-            Value::TimeTz { .. }
-            | Value::Interval { .. }
-            | Value::Bits { .. }
-            | Value::Array(_)
-            | Value::Map(_)
-            | Value::Geometry { .. }
-            | Value::SparseVector { .. },
-            _,
-        ) => {}
-    }
-}
-
-fn hex_digit(byte: u8) -> u8 {
-    char::from(byte).to_digit(16).map_or(0xff, |digit| digit as u8)
-}
-
-/// `-1.50` and `-01.5` are one number.
-fn put_decimal(key: &mut Vec<u8>, text: &str) {
-    let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
-    if whole.is_empty() && fraction.is_empty() {
-        key.push(b'0');
-        return;
-    }
-    key.extend_from_slice(sign.as_bytes());
-    key.extend_from_slice(whole.as_bytes());
-    key.push(b'.');
-    key.extend_from_slice(fraction.as_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,10 +226,14 @@ mod tests {
         assert!(date_text(i32::MAX).is_err());
         assert!(date_text(3_000_000).is_err(), "year 10183 would be read as another date by the server");
         assert_eq!(time_text(MICROS_A_DAY).expect("midnight at the end"), "24:00:00.000000");
-        assert!(time_text(-1).is_err());
+        assert_eq!(time_text(-1).expect("below zero"), "-00:00:00.000001");
+        assert_eq!(time_text(-SPAN_MAX).expect("least"), "-838:59:59.999999");
+        assert!(time_text(SPAN_MAX + 1).is_err() && time_text(i64::MIN).is_err());
         assert_eq!(timestamp_text(-1).expect("before 1970"), "1969-12-31 23:59:59.999999");
         assert!(timestamp_text(i64::MAX).is_err());
-        assert!(Params::of(&[Value::Float64(f64::NAN)]).is_err());
+        for bad in [Value::Float64(f64::NAN), Value::Decimal("NaN".into()), Value::Decimal("-Infinity".into())] {
+            assert!(Params::of(&[bad]).is_err());
+        }
     }
 
     #[test]
@@ -307,29 +243,5 @@ mod tests {
         assert_eq!(binary_time(&[0, 1, 0, 0, 0, 0, 0, 0]), Some(MICROS_A_DAY));
         assert_eq!(binary_time(&[]), Some(0));
         assert_eq!(binary_date(&[0xe8, 7, 2, 30]), None);
-    }
-
-    #[test]
-    fn keys_have_one_form() {
-        let key = |value: Value, kind: ColumnType| key_bytes([(&value, &kind)].into_iter());
-        let decimal = ColumnType::Decimal { limit: Some((20, 2)) };
-        let one = key(Value::Decimal("1.50".into()), decimal.clone());
-        assert_eq!(one, key(Value::Decimal("01.5".into()), decimal.clone()));
-        assert_eq!(key(Value::Decimal("-0.00".into()), decimal.clone()), key(Value::Int(0), decimal.clone()));
-        assert_ne!(one, key(Value::Decimal("-1.5".into()), decimal.clone()));
-        assert_ne!(key(Value::Decimal("10".into()), decimal.clone()), key(Value::Decimal("1".into()), decimal));
-        let uuid = [0x12, 0x34, 0xab, 0xcd, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-        let text = uuid_text(&uuid);
-        assert_eq!(text, "1234abcd-0102-0304-0506-0708090a0b0c");
-        assert_eq!(
-            key(Value::Uuid(uuid), ColumnType::Uuid),
-            key(Value::from(text.to_uppercase().as_str()), ColumnType::Uuid)
-        );
-        let text_kind = ColumnType::Text { max_chars: None };
-        let pair = |a: &str, b: &str| {
-            let (a, b) = (Value::from(a), Value::from(b));
-            key_bytes([(&a, &text_kind), (&b, &text_kind)].into_iter())
-        };
-        assert_ne!(pair("a", "bc"), pair("ab", "c"));
     }
 }

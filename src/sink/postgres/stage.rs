@@ -39,11 +39,8 @@ impl PostgresSession {
             let staged = format!("c{at}");
             let native = found.iter().find(|row| row.first().and_then(Value::as_text) == Some(&staged));
             if native.and_then(|row| row.get(1)?.as_text()) != Some(&column.native) {
-                let message = format!(
-                    "column {:?} is no longer {}; restart so that it is described anew",
-                    column.name, column.native
-                );
-                return Err(Failure::operator("schema_changed", message));
+                let message = format!("column {:?} is no longer {}", column.name, column.native);
+                return Err(Failure::new(Class::Table, "schema_changed", message));
             }
         }
         self.stages.insert(table.id);

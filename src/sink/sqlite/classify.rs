@@ -5,6 +5,7 @@ use sqlx::error::{DatabaseError, Error};
 use crate::core::failure::{Class, Failure};
 
 // Primary result codes, https://www.sqlite.org/rescode.html: the low byte of the extended codes that sqlx reports.
+const ERROR: u32 = 1;
 const PERM: u32 = 3;
 const BUSY: u32 = 5;
 const LOCKED: u32 = 6;
@@ -16,12 +17,16 @@ const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
 const PROTOCOL: u32 = 15;
+const SCHEMA: u32 = 17;
 const TOOBIG: u32 = 18;
 const CONSTRAINT: u32 = 19;
 const CONSTRAINT_UNIQUE: u32 = CONSTRAINT | 8 << 8;
 const CONSTRAINT_FOREIGN_KEY: u32 = CONSTRAINT | 3 << 8;
 const MISMATCH: u32 = 20;
 const NOTADB: u32 = 26;
+
+/// How SQLite says that a table or a column is not there: it has no code of its own for that.
+const ALTERED: [&str; 3] = ["no such table", "no such column", "has no column named"];
 
 /// What an error of a statement means.
 pub(super) fn classify(error: Error) -> Failure {
@@ -94,6 +99,10 @@ fn by_code(code: Option<u32>, message: &str) -> Failure {
         Some(NOTADB) => (Class::Operator, "sqlite notadb", "the file is not an SQLite database"),
         Some(PERM) => (Class::Operator, "sqlite perm", "access was refused"),
         Some(IOERR) => (Class::Operator, "sqlite ioerr", "the disk reported an error"),
+        Some(SCHEMA) => (Class::Table, "sqlite schema", "the table was altered"),
+        Some(ERROR) if ALTERED.iter().any(|text| message.contains(text)) => {
+            (Class::Table, "sqlite schema", "the table is not as it was described")
+        }
         _ => (Class::Operator, "sqlite error", "the database refused the statement"),
     };
     // SQLite's messages name tables and columns, never values.
@@ -119,6 +128,7 @@ mod tests {
         ] {
             assert_eq!(by_code(Some(code), "").class, class, "{code}");
         }
+        assert_eq!(by_code(Some(1), "no such column: x").class, Class::Table);
         assert_eq!(by_code(None, "").class, Class::Operator);
         assert_eq!(classify_commit(Error::WorkerCrashed).class, Class::Unknown);
     }

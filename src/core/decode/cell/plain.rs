@@ -1,19 +1,14 @@
 //! What a cell means where the event has no schema: the type of its column decides.
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::core::calendar::{parse_date, parse_time, parse_timestamp};
 use crate::core::decimal;
 use crate::core::table::ColumnType;
-use crate::core::text;
 use crate::core::value::Value;
-use crate::core::wire::Unit;
+use crate::core::wire::{Unit, WireType};
 
-use super::read::{
-    base64, checked_json, date, float, float32, integer, micros, string, time_of_day, timestamp, unscaled, zoned,
-};
-use super::{Misfit, Read, bad};
+use super::read::{base64, bits, float, float32, integer, string, unscaled};
+use super::{Misfit, Read, Reader, bad, compound, no, time, words};
 
 /// How values of events without a schema are read where the destination's column alone cannot tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,67 +41,106 @@ pub enum PlainTime {
     Nanos,
 }
 
-/// Reads a cell of an event without a schema by the type of its column, as Debezium's JSON would write such a column.
-pub(super) fn read(json: &str, column: &ColumnType, rules: PlainRules, owner: &Bytes) -> Read {
-    let is_text = json.starts_with('"');
-    Ok(match column {
-        ColumnType::Bool | ColumnType::Int { .. } if json == "true" || json == "false" => Value::Bool(json == "true"),
-        // Canal and TiCDC write every value as text.
-        ColumnType::Int { .. } if is_text => Value::Int(integer(&string(json, owner)?)?),
-        ColumnType::Bool | ColumnType::Int { .. } => Value::Int(integer(json)?),
-        ColumnType::Float32 => Value::Float32(float32(json)?),
-        ColumnType::Float64 => Value::Float64(float(json)?),
-        ColumnType::Decimal { .. } if !is_text => {
-            Value::Decimal(decimal::from_notation(json).ok_or_else(|| bad("not a decimal"))?.into())
+impl Reader<'_> {
+    /// Reads a cell of an event without a schema by the type of its column, as Debezium's JSON would write such a column.
+    /// Texts are read as the column's type reads texts (Canal and TiCDC write every value as text).
+    pub(super) fn plain(self, json: &str, column: &ColumnType) -> Read {
+        match json.as_bytes().first() {
+            Some(b'"') => self.plain_text(json, column),
+            Some(b'[' | b'{') => self.plain_compound(json, column),
+            Some(b't' | b'f') if matches!(json, "true" | "false") => Ok(Value::Bool(json == "true")),
+            _ => self.plain_number(json, column),
         }
-        ColumnType::Decimal { limit } => match (rules.decimal, limit) {
-            (Some(PlainDecimal::Text), _) => Value::Decimal(
-                decimal::from_notation(&string(json, owner)?).ok_or_else(|| bad("not a decimal"))?.into(),
-            ),
-            (Some(PlainDecimal::Base64), Some((_, scale))) => Value::Decimal(unscaled(json, *scale, owner)?),
-            (Some(PlainDecimal::Base64), None) => {
-                return Err(Misfit::Undecided("base64 in a decimal column without a scale; give the column a scale"));
-            }
-            (None, _) => {
-                return Err(Misfit::Undecided(
-                    "text for a decimal column in an event without a schema; set `[plain] decimal` to \"base64\" or \"text\"",
-                ));
-            }
-        },
-        ColumnType::Text { .. } => Value::Text(string(json, owner)?),
-        ColumnType::Bytes { .. } => Value::Bytes(Bytes::from(base64(json, owner)?)),
-        ColumnType::Date if is_text => {
-            let text = string(json, owner)?;
-            date(parse_date(text.trim_end_matches('Z')).ok_or_else(|| bad("not an ISO date"))?)?
-        }
-        ColumnType::Date => date(integer(json)?)?,
-        ColumnType::Time { .. } if is_text => {
-            let text = string(json, owner)?;
-            Value::Time(parse_time(text.trim_end_matches('Z')).ok_or_else(|| bad("not an ISO time"))?)
-        }
-        ColumnType::Time { digits } => time_of_day(micros(integer(json)?, plain_unit(rules, *digits)?)?)?,
-        ColumnType::Timestamp { .. } if is_text => {
-            let text = string(json, owner)?;
-            let (micros, _) = parse_timestamp(&text).ok_or_else(|| bad("not an ISO date and time"))?;
-            timestamp(micros)?
-        }
-        ColumnType::Timestamp { digits } => timestamp(micros(integer(json)?, plain_unit(rules, *digits)?)?)?,
-        ColumnType::TimestampTz { .. } => zoned(&string(json, owner)?)?,
-        ColumnType::Uuid => Value::Uuid(text::parse_uuid(&string(json, owner)?).ok_or_else(|| bad("not a UUID"))?),
-        ColumnType::Json if is_text => Value::Json(checked_json(string(json, owner)?)?),
-        ColumnType::Json => Value::Json(ByteString::from(json)),
-        _ => return Err(Misfit::DoesNotFit("a column type that is not understood")),
-    })
-}
+    }
 
-fn plain_unit(rules: PlainRules, digits: u8) -> Result<Unit, Misfit> {
-    match rules.time {
-        Some(PlainTime::Adaptive) if digits <= 3 => Ok(Unit::Millis),
-        Some(PlainTime::Adaptive | PlainTime::Micros) => Ok(Unit::Micros),
-        Some(PlainTime::Millis) => Ok(Unit::Millis),
-        Some(PlainTime::Nanos) => Ok(Unit::Nanos),
-        None => Err(Misfit::Undecided(
-            "a number for a time column in an event without a schema; set `[plain] time` to \"adaptive\", \"millis\", \"micros\" or \"nanos\"",
-        )),
+    fn plain_text(self, json: &str, column: &ColumnType) -> Read {
+        let owner = self.owner;
+        match (column, self.rules.plain.decimal, self.rules.binary) {
+            (ColumnType::Decimal { limit: Some((_, scale)) }, Some(PlainDecimal::Base64), _) => {
+                Ok(Value::Decimal(unscaled(json, *scale, owner)?))
+            }
+            (ColumnType::Decimal { .. }, Some(PlainDecimal::Base64), _) => {
+                Err(Misfit::Undecided("base64 in a decimal column without a scale; give the column a scale"))
+            }
+            (ColumnType::Decimal { .. }, None, _) => Err(Misfit::Undecided(
+                "text for a decimal column in an event without a schema; set `[plain] decimal` to \"base64\" or \"text\"",
+            )),
+            (ColumnType::Bytes { .. }, _, None) => Ok(Value::Bytes(base64(json, owner)?.into())),
+            (ColumnType::Bits { length: Some(length), varying: false }, ..) => bits(&base64(json, owner)?, *length),
+            (ColumnType::Bits { .. }, ..) => {
+                Err(no("bits of varying length: the connector does not send how many there are"))
+            }
+            _ => {
+                let text = string(json, owner)?;
+                // Words, not digits: a floating point number that is none.
+                match column {
+                    ColumnType::Float32 | ColumnType::Float64 if float(json).is_ok() => {
+                        Ok(Value::Float64(float(json)?))
+                    }
+                    _ => words::read(&text, column, self.rules),
+                }
+            }
+        }
+    }
+
+    fn plain_number(self, json: &str, column: &ColumnType) -> Read {
+        Ok(match column {
+            ColumnType::Int { unsigned: true, .. } if !json.starts_with('-') => {
+                json.parse().map(Value::UInt).map_err(|_| bad("not a whole number of 64 bits"))?
+            }
+            ColumnType::Bool | ColumnType::Int { .. } | ColumnType::Year => Value::Int(integer(json)?),
+            ColumnType::Float32 => Value::Float32(float32(json)?),
+            ColumnType::Float64 => Value::Float64(float(json)?),
+            ColumnType::Decimal { .. } => {
+                Value::Decimal(decimal::from_notation(json).ok_or_else(|| bad("not a decimal"))?.into())
+            }
+            // Maxwell and TiCDC write bits as a number.
+            ColumnType::Bits { length: Some(length), varying: false } => {
+                let number: u64 = json.parse().map_err(|_| bad("not bits"))?;
+                bits(&number.to_le_bytes(), *length)?
+            }
+            ColumnType::Date => time::date(integer(json)?)?,
+            ColumnType::Time { digits } | ColumnType::TimeSpan { digits } => {
+                time::time(integer(json)?, self.plain_unit(*digits)?, column)?
+            }
+            ColumnType::Timestamp { digits } => time::timestamp(integer(json)?, self.plain_unit(*digits)?, column)?,
+            ColumnType::Interval { digits } => {
+                time::duration(integer(json)?, self.plain_unit((*digits).max(4))?, column)?
+            }
+            ColumnType::Json => Value::Json(ByteString::from(json)),
+            _ => return Err(bad("a number, of which the column's type does not tell what it means")),
+        })
+    }
+
+    fn plain_compound(self, json: &str, column: &ColumnType) -> Read {
+        let is_list = json.starts_with('[');
+        Ok(match column {
+            ColumnType::Json => Value::Json(ByteString::from(json)),
+            ColumnType::Array { .. } | ColumnType::Vector { .. } if is_list => {
+                self.list(json, &WireType::Untyped, column)?
+            }
+            // Lists and maps have a canonical text, but their elements would have to be known for it.
+            ColumnType::Map if !is_list => Value::Map(compound::map(json)?),
+            ColumnType::SparseVector { .. } if !is_list => compound::sparse_vector(json)?,
+            ColumnType::Point | ColumnType::Geometry { .. } if !is_list => compound::geometry(json)?,
+            ColumnType::Bytes { .. } if !is_list => compound::geometry(json)?,
+            ColumnType::Decimal { .. } if !is_list => {
+                return self.read(json, &WireType::VariableDecimal, None, column);
+            }
+            ColumnType::Text { .. } => Value::Json(ByteString::from(json)),
+            _ => return Err(bad("a list or an object, which the column's type does not hold")),
+        })
+    }
+
+    fn plain_unit(self, digits: u8) -> Result<Unit, Misfit> {
+        match self.rules.plain.time {
+            Some(PlainTime::Adaptive) if digits <= 3 => Ok(Unit::Millis),
+            Some(PlainTime::Adaptive | PlainTime::Micros) => Ok(Unit::Micros),
+            Some(PlainTime::Millis) => Ok(Unit::Millis),
+            Some(PlainTime::Nanos) => Ok(Unit::Nanos),
+            None => Err(Misfit::Undecided(
+                "a number for a time column in an event without a schema; set `[plain] time` to \"adaptive\", \"millis\", \"micros\" or \"nanos\"",
+            )),
+        }
     }
 }

@@ -1,4 +1,6 @@
-//! What a cell means by its wire type.
+//! What a cell means by its wire type: plain values. Times are in [`super::time`], lists and shapes in [`super::compound`].
+//!
+//! The column's type is asked only where one meaning has several forms: finer times, and spans as numbers.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -7,13 +9,13 @@ use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::core::calendar::{DAY_MICROS, parse_timestamp};
 use crate::core::decimal;
+use crate::core::table::ColumnType;
 use crate::core::text;
 use crate::core::value::Value;
-use crate::core::wire::{Unit, WireType};
+use crate::core::wire::{Declared, WireType};
 
-use super::{Misfit, Read, bad};
+use super::{Misfit, Read, Reader, bad, compound, no, time};
 
 /// The text of a JSON string; shares the record's memory unless it holds an escape.
 pub(super) fn string(json: &str, owner: &Bytes) -> Result<ByteString, Misfit> {
@@ -66,98 +68,124 @@ pub(super) fn unscaled(json: &str, scale: i32, owner: &Bytes) -> Result<ByteStri
     text.map(ByteString::from).ok_or_else(|| bad("not a decimal"))
 }
 
-/// Whole microseconds of a number in a unit.
-pub(super) fn micros(number: i64, unit: Unit) -> Result<i64, Misfit> {
-    match unit {
-        Unit::Millis => number.checked_mul(1000).ok_or_else(|| bad("a time beyond all calendars")),
-        Unit::Micros => Ok(number),
-        Unit::Nanos if number % 1000 == 0 => Ok(number / 1000),
-        Unit::Nanos => Err(Misfit::DoesNotFit("finer than a microsecond")),
-    }
-}
-
-pub(super) fn time_of_day(micros: i64) -> Read {
-    if (0..=DAY_MICROS).contains(&micros) {
-        Ok(Value::Time(micros))
-    } else {
-        Err(Misfit::DoesNotFit("a time below zero or above 24 hours"))
-    }
-}
-
-/// PostgreSQL's infinite timestamps as Debezium sends them in microseconds (seen in 3.5).
-const INFINITE_MICROS: [i64; 2] = [9_223_372_036_825_200_000, -9_223_372_036_832_400_000];
-/// PostgreSQL's infinite dates as Debezium streams them; its snapshots send other wrong numbers.
-const INFINITE_DAYS: [i64; 2] = [-2_147_472_692, -2_147_472_691];
-
-pub(super) fn timestamp(micros: i64) -> Read {
-    if INFINITE_MICROS.contains(&micros) {
-        return Err(Misfit::DoesNotFit("an infinite timestamp"));
-    }
-    Ok(Value::Timestamp(micros))
-}
-
-pub(super) fn date(days: i64) -> Read {
-    if INFINITE_DAYS.contains(&days) {
-        return Err(Misfit::DoesNotFit("an infinite date"));
-    }
-    i32::try_from(days).map(Value::Date).map_err(|_| bad("a day beyond all calendars"))
-}
-
-pub(super) fn zoned(text: &str) -> Read {
-    if text == "infinity" || text == "-infinity" {
-        return Err(Misfit::DoesNotFit("an infinite timestamp"));
-    }
-    match parse_timestamp(text) {
-        Some((micros, true)) => Ok(Value::TimestampTz(micros)),
-        _ => Err(bad("not an ISO date and time with a zone")),
-    }
-}
-
-/// Reads a cell of an event with a schema.
-pub(super) fn read(json: &str, wire: &WireType, owner: &Bytes) -> Read {
-    Ok(match wire {
-        WireType::Bool => match json {
-            "true" => Value::Bool(true),
-            "false" => Value::Bool(false),
-            _ => return Err(bad("not a truth value")),
-        },
-        WireType::Int { bits } => {
-            let number = integer(json)?;
-            let limit = 1i128 << (bits - 1);
-            if !(-limit..limit).contains(&i128::from(number)) {
-                return Err(bad("a whole number beyond its type"));
-            }
-            Value::Int(number)
-        }
-        WireType::Year => Value::Int(integer(json)?),
-        WireType::Float32 => Value::Float32(float32(json)?),
-        WireType::Float64 => Value::Float64(float(json)?),
-        WireType::Text | WireType::Xml | WireType::Enum | WireType::EnumSet => Value::Text(string(json, owner)?),
-        WireType::Bytes => Value::Bytes(Bytes::from(base64(json, owner)?)),
-        WireType::Decimal { scale, .. } => Value::Decimal(unscaled(json, *scale, owner)?),
-        WireType::VariableDecimal => {
-            #[derive(Deserialize)]
-            struct Variable<'a> {
-                scale: i32,
-                #[serde(borrow)]
-                value: &'a RawValue,
-            }
-            let parts: Variable<'_> = serde_json::from_str(json).map_err(|_| bad("not a decimal with its scale"))?;
-            Value::Decimal(unscaled(parts.value.get(), parts.scale, owner)?)
-        }
-        WireType::Date => date(integer(json)?)?,
-        WireType::Time(unit) => time_of_day(micros(integer(json)?, *unit)?)?,
-        WireType::Timestamp(unit) => timestamp(micros(integer(json)?, *unit)?)?,
-        WireType::ZonedTimestamp => zoned(&string(json, owner)?)?,
-        WireType::Uuid => Value::Uuid(text::parse_uuid(&string(json, owner)?).ok_or_else(|| bad("not a UUID"))?),
-        WireType::Json => Value::Json(checked_json(string(json, owner)?)?),
-        _ => return Err(bad("of a type that is not understood")),
-    })
-}
-
 pub(super) fn checked_json(text: ByteString) -> Result<ByteString, Misfit> {
     match serde_json::from_str::<serde::de::IgnoredAny>(&text) {
         Ok(_) => Ok(text),
         Err(_) => Err(bad("not JSON")),
+    }
+}
+
+/// Little-endian bytes, as long as their content needs, as a string of `length` bits, the first bit the highest.
+pub(super) fn bits(little: &[u8], length: u32) -> Read {
+    let highest = little.iter().rposition(|byte| *byte != 0);
+    let used = highest.map_or(0, |at| 8 * at as u64 + u64::from(8 - little[at].leading_zeros()));
+    if used > u64::from(length) {
+        return Err(bad("more bits than its type has"));
+    }
+    let mut bytes = vec![0u8; (length as usize).div_ceil(8)];
+    for number in 0..used as u32 {
+        if little[number as usize / 8] >> (number % 8) & 1 == 1 {
+            let place = length - 1 - number;
+            bytes[place as usize / 8] |= 0x80 >> (place % 8);
+        }
+    }
+    Ok(Value::Bits { length, bytes: bytes.into() })
+}
+
+impl Reader<'_> {
+    /// Reads a cell of an event with a schema.
+    pub(super) fn read(self, json: &str, wire: &WireType, declared: Option<&Declared>, column: &ColumnType) -> Read {
+        let owner = self.owner;
+        Ok(match wire {
+            WireType::Bool => match json {
+                "true" => Value::Bool(true),
+                "false" => Value::Bool(false),
+                _ => return Err(bad("not a truth value")),
+            },
+            WireType::Int { bits } => {
+                let number = integer(json)?;
+                let limit = 1i128 << (bits - 1);
+                if !(-limit..limit).contains(&i128::from(number)) {
+                    return Err(bad("a whole number beyond its type"));
+                }
+                // `bigint.unsigned.handling.mode=long` sends what lies above the signed range as its two's complement.
+                if number < 0 && declared.is_some_and(|declared| declared.kind.starts_with("BIGINT UNSIGNED")) {
+                    return fit_unsigned(number, column);
+                }
+                Value::Int(number)
+            }
+            WireType::Year => Value::Int(integer(json)?),
+            WireType::Float32 => Value::Float32(float32(json)?),
+            WireType::Float64 => Value::Float64(float(json)?),
+            WireType::Text
+            | WireType::Xml
+            | WireType::Enum
+            | WireType::EnumSet
+            | WireType::Ltree
+            | WireType::Tsvector => Value::Text(string(json, owner)?),
+            WireType::Bytes => Value::Bytes(Bytes::from(base64(json, owner)?)),
+            WireType::Decimal { scale, .. } => Value::Decimal(unscaled(json, *scale, owner)?),
+            WireType::VariableDecimal => {
+                #[derive(Deserialize)]
+                struct Variable<'a> {
+                    scale: i32,
+                    #[serde(borrow)]
+                    value: &'a RawValue,
+                }
+                let parts: Variable<'_> =
+                    serde_json::from_str(json).map_err(|_| bad("not a decimal with its scale"))?;
+                Value::Decimal(unscaled(parts.value.get(), parts.scale, owner)?)
+            }
+            WireType::Uuid => Value::Uuid(text::parse_uuid(&string(json, owner)?).ok_or_else(|| bad("not a UUID"))?),
+            WireType::Json => Value::Json(checked_json(string(json, owner)?)?),
+            WireType::Bits { length } => return self.bits(json, *length, declared, column),
+            WireType::Geometry(_) => compound::geometry(json)?,
+            WireType::Circle => compound::circle(json, column)?,
+            WireType::Line => compound::line(json, column)?,
+            WireType::Vector { double } => {
+                let element = if *double { WireType::Float64 } else { WireType::Float32 };
+                self.list(json, &element, column)?
+            }
+            WireType::SparseVector => compound::sparse_vector(json)?,
+            WireType::Array(element) => self.list(json, element, column)?,
+            WireType::Map => Value::Map(compound::map(json)?),
+            WireType::Date
+            | WireType::Time(_)
+            | WireType::Timestamp(_)
+            | WireType::ZonedTimestamp
+            | WireType::ZonedTime
+            | WireType::Interval
+            | WireType::Duration(_)
+            | WireType::IsoDate
+            | WireType::IsoTime
+            | WireType::IsoTimestamp
+            | WireType::Structured(_) => time::read(json, wire, column, owner)?,
+            WireType::Untyped | WireType::Unsupported { .. } => return Err(bad("of a type that is not understood")),
+        })
+    }
+
+    /// The connector sends a number, so zeros at the begin of a `bit varying` value are lost and with them its length.
+    fn bits(self, json: &str, length: Option<u32>, declared: Option<&Declared>, column: &ColumnType) -> Read {
+        let little = base64(json, self.owner)?;
+        if matches!(column, ColumnType::Bytes { .. }) {
+            return Ok(Value::Bytes(little.into()));
+        }
+        let kind = declared.map(|declared| declared.kind.as_str());
+        let varying = matches!(kind, Some("VARBIT" | "BIT VARYING"))
+            || (matches!(column, ColumnType::Bits { varying: true, .. }) && kind != Some("BIT"));
+        match length {
+            Some(length) if !varying => bits(&little, length),
+            _ => Err(no(
+                "bits of varying length: the connector does not send how many there are; a bytes column takes what it sends",
+            )),
+        }
+    }
+}
+
+/// A number of `BIGINT UNSIGNED` that came negative.
+fn fit_unsigned(number: i64, column: &ColumnType) -> Read {
+    match column {
+        ColumnType::Int { unsigned: false, .. } => Err(no("a whole number outside of the column's range")),
+        _ => Ok(Value::UInt(number as u64)),
     }
 }

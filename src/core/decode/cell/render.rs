@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
+use crate::core::text;
 use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
-use crate::core::wire::WireType;
+use crate::core::wire::{Field, WireType};
 
-use super::fit::fit_text;
-use super::read::read;
+use super::fit::fit;
+use super::{CellRules, Reader, TEXT};
 
 /// A row as one JSON object for change logs: decimals and times as exact text, everything else as it came. Fields whose value
 /// the connector did not see are left out.
@@ -18,11 +19,10 @@ pub fn row_json(row: &crate::core::event::RawRow<'_>, unavailable: &Unavailable)
         if json.len() > 1 {
             json.push(',');
         }
-        // Writing text as JSON cannot fail.
-        json.push_str(&serde_json::to_string(&field.name).unwrap_or_default());
+        json.push_str(&text::quoted(&field.name));
         json.push(':');
-        match exact_text(cell.get(), &field.kind) {
-            Some(text) => json.push_str(&serde_json::to_string(&text).unwrap_or_default()),
+        match exact(cell.get(), field) {
+            Some(text) => json.push_str(&text),
             None => json.push_str(cell.get()),
         }
     }
@@ -30,20 +30,39 @@ pub fn row_json(row: &crate::core::event::RawRow<'_>, unavailable: &Unavailable)
     json
 }
 
-fn exact_text(json: &str, wire: &WireType) -> Option<String> {
-    let decoded = matches!(
-        wire,
-        WireType::Decimal { .. }
-            | WireType::VariableDecimal
-            | WireType::Date
-            | WireType::Time(_)
-            | WireType::Timestamp(_)
+/// JSON of a value whose form on the wire is not what a reader would take it for; `None` where it stays as it came.
+fn exact(json: &str, field: &Field) -> Option<String> {
+    let as_it_came = matches!(
+        field.kind,
+        WireType::Bool
+            | WireType::Int { .. }
+            | WireType::Float32
+            | WireType::Float64
+            | WireType::Text
+            | WireType::Bytes
+            | WireType::Year
+            | WireType::Uuid
+            | WireType::Json
+            | WireType::Xml
+            | WireType::Enum
+            | WireType::EnumSet
+            | WireType::Ltree
+            | WireType::Tsvector
+            | WireType::Map
+            | WireType::Vector { .. }
+            | WireType::Untyped
+            | WireType::Unsupported { .. }
     );
-    if !decoded || json == "null" {
+    if as_it_came || json == "null" {
         return None;
     }
-    match fit_text(read(json, wire, &Bytes::new()).ok()?, None) {
-        Ok(Value::Text(text)) => Some(text.to_string()),
+    let (rules, owner) = (CellRules::default(), Bytes::new());
+    let value = Reader { rules: &rules, owner: &owner }.read(json, &field.kind, field.declared.as_ref(), &TEXT).ok()?;
+    if matches!(value, Value::Array(_) | Value::SparseVector { .. }) {
+        return Some(text::json(&value));
+    }
+    match fit(value, &TEXT, &rules) {
+        Ok(Value::Text(exact)) => Some(text::quoted(&exact)),
         _ => None,
     }
 }

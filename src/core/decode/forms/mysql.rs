@@ -30,7 +30,7 @@ pub(super) enum Kind {
         precision: u32,
         scale: u8,
     },
-    /// A decimal of which the type is not told.
+    /// A number of which the type is not told: a decimal, bits.
     Number,
     Date,
     Timestamp,
@@ -80,6 +80,7 @@ impl Kind {
             ("binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob", _) => Self::Latin1,
             ("enum", _) => Self::Int(32),
             ("set", _) => Self::Unsigned,
+            ("bit", _) => Self::Number,
             _ => Self::Unknown,
         }
     }
@@ -92,7 +93,7 @@ impl Kind {
             (3 | 9, false) | (1 | 2 | 9, true) => Self::Int(32),
             (8, false) | (3, true) => Self::Int(64),
             (8, true) | (248, _) => Self::Unsigned,
-            (0 | 246, _) => Self::Number,
+            (0 | 16 | 246, _) => Self::Number,
             (4, _) => Self::Float,
             (5, _) => Self::Double,
             (10 | 14, _) => Self::Date,

@@ -177,7 +177,7 @@ async fn columns_that_an_event_lacks_are_kept() {
 async fn keys_of_every_type_are_found_again_by_index() {
     let mut world = world("keys").await;
     let text = ColumnType::Text { max_chars: Some(40) };
-    let cases: [(&str, [Value; 3]); 9] = [
+    let cases: [(&str, [Value; 3]); 17] = [
         ("BIGINT", [Value::Int(i64::MIN), Value::Int(0), Value::Int(i64::MAX)]),
         ("BIGINT UNSIGNED", [Value::Int(0), Value::Int(i64::MAX), Value::UInt(u64::MAX)]),
         (
@@ -193,6 +193,14 @@ async fn keys_of_every_type_are_found_again_by_index() {
         ("DATE", [Value::Date(-719_000), Value::Date(0), Value::Date(2_932_896)]),
         ("TIME(6)", [Value::Time(0), Value::Time(1), Value::Time(86_400_000_000)]),
         ("DATETIME(6)", [Value::Timestamp(-1), Value::Timestamp(0), Value::Timestamp(1)]),
+        ("TIME(6)", [Value::Time(-3_020_399_000_000), Value::Time(-1), Value::Time(90_000_000_001)]),
+        ("BIT(12)", [bits(12, &[0, 0]), bits(12, &[0x80, 0x10]), bits(12, &[0xff, 0xf0])]),
+        ("BIT(64)", [bits(64, &[0; 8]), bits(64, &[0x80; 8]), bits(64, &[0xff; 8])]),
+        ("YEAR", [Value::Int(0), Value::Int(1970), Value::Int(2155)]),
+        ("ENUM('b', 'a', '1', 'it''s', '')", ["1".into(), "it's".into(), "".into()]),
+        ("SET('b', 'a', 'x')", ["".into(), "a,b".into(), "x".into()]),
+        ("INET4", ["0.0.0.0".into(), "10.0.0.1".into(), "255.255.255.255".into()]),
+        ("INET6", ["::".into(), "0:0::1".into(), "::ffff:1.2.3.4".into()]),
         ("UUID", [Value::Uuid([1; 16]), Value::Uuid([0xab; 16]), Value::Uuid([0xff; 16])]),
     ];
     for (number, (native, values)) in cases.into_iter().enumerate() {

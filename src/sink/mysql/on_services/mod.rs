@@ -5,6 +5,7 @@ mod changes;
 mod collecting;
 mod races;
 mod sessions;
+mod types;
 mod unique;
 
 use std::sync::Arc;
@@ -177,3 +178,7 @@ const SMALL: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40), _last
 const SMALL_SOFT: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40), \
                           _lastword_deleted BOOLEAN NOT NULL DEFAULT 0, _lastword_token VARBINARY(48))";
 const SMALL_PLAIN: &str = "CREATE TABLE t (id BIGINT PRIMARY KEY, v VARCHAR(40))";
+
+fn bits(length: u32, bytes: &[u8]) -> Value {
+    Value::Bits { length, bytes: bytes::Bytes::copy_from_slice(bytes) }
+}

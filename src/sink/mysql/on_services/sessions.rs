@@ -53,9 +53,13 @@ async fn values_come_back_as_they_went() {
     assert_eq!(kinds[6], ColumnType::Decimal { limit: Some((40, 10)) });
     assert_eq!(
         kinds[10..13],
-        [ColumnType::Time { digits: 6 }, ColumnType::Timestamp { digits: 6 }, ColumnType::TimestampTz { digits: 6 }]
+        [
+            ColumnType::TimeSpan { digits: 6 },
+            ColumnType::Timestamp { digits: 6 },
+            ColumnType::TimestampTz { digits: 6 }
+        ]
     );
-    assert_eq!((&kinds[13], &kinds[14]), (&ColumnType::Text { max_chars: Some(4_294_967_295) }, &ColumnType::Uuid));
+    assert_eq!((&kinds[13], &kinds[14]), (&ColumnType::Json, &ColumnType::Uuid));
     assert_eq!(world.session.describe(&TableName::new(None, "T")).await.expect("describe"), None);
     assert_eq!(world.session.describe(&TableName::new(Some("no"), "t")).await.expect("describe"), None);
     world.end().await;

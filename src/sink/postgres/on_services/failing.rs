@@ -30,12 +30,12 @@ async fn a_table_that_changed_is_found_out() {
     let t = make(&mut s, "f_changed", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     run(&mut s, "alter table f_changed alter v type varchar(9)").await;
     let failure = s.apply(&changes(&t, &[(1, 1, Some("x"))])).await.expect_err("another type");
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "schema_changed"), "{failure}");
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Table, "schema_changed"), "{failure}");
     let t = known(&mut s, &t.shape.name, HARD).await;
     assert_eq!(apply(&mut s, &changes(&t, &[(1, 1, Some("x"))])).await.applied, 1);
     run(&mut s, "alter table f_changed drop column v").await;
     let failure = s.apply(&changes(&t, &[(1, 2, Some("y"))])).await.expect_err("no column");
-    assert_eq!(failure.class, Class::Operator, "{failure}");
+    assert_eq!(failure.class, Class::Table, "{failure}");
     run(&mut s, "drop table f_changed").await;
     assert_eq!(s.apply(&changes(&t, &[(1, 2, Some("y"))])).await.expect_err("no table").code, "42P01");
 }
@@ -60,7 +60,7 @@ async fn a_key_without_a_unique_index_is_refused() {
     let t = make(&mut s, "f_key", "id bigint primary key, v text, _lastword_token bytea", HARD).await;
     run(&mut s, "alter table f_key drop constraint f_key_pkey").await;
     let failure = s.apply(&changes(&t, &[(1, 1, Some("x"))])).await.expect_err("no unique index");
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Operator, "42P10"), "{failure}");
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Table, "42P10"), "{failure}");
 }
 
 /// A way to the server that can be cut.

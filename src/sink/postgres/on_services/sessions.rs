@@ -63,7 +63,7 @@ async fn a_changed_table_is_prepared_again() {
     assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "0A000"));
     assert!(s.query(sql, &[Value::Int(0)]).await.expect("prepared again").is_empty());
     run(&mut other, "alter table c_changed drop column id").await;
-    assert_eq!(s.query(sql, &[Value::Int(0)]).await.expect_err("no column").class, Class::Operator);
+    assert_eq!(s.query(sql, &[Value::Int(0)]).await.expect_err("no column").class, Class::Table);
 }
 
 #[tokio::test]

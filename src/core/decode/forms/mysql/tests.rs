@@ -27,7 +27,7 @@ fn names_and_numbers_of_types() {
         ("enum('a,b','c')", Kind::Int(32)),
         ("set('a','b')", Kind::Unsigned),
         ("time", Kind::Unknown),
-        ("bit(4)", Kind::Unknown),
+        ("bit(4)", Kind::Number),
         ("", Kind::Unknown),
         ("(", Kind::Unknown),
     ] {
@@ -54,7 +54,8 @@ fn names_and_numbers_of_types() {
 fn value(kind: Kind, json: &str, column: &ColumnType) -> Result<Value, ()> {
     let cell = kind.cell(json).into_owned();
     let raw: &RawValue = serde_json::from_str(&cell).expect("JSON");
-    fit_cell(raw, &kind.wire(), column, &CellRules::default(), &Default::default()).map_err(|_| ())
+    let field = Field::new("c", kind.wire(), true);
+    fit_cell(raw, &field, column, &CellRules::default(), &Default::default()).map_err(|_| ())
 }
 
 #[test]
@@ -62,6 +63,7 @@ fn values_are_exact_or_none() {
     let decimal = |text: &str| Ok(Value::Decimal(text.into()));
     let wide = ColumnType::Decimal { limit: None };
     let whole = ColumnType::Int { bits: 64, unsigned: false };
+    let bits = ColumnType::Bits { length: Some(3), varying: false };
     let price = Kind::Decimal { precision: 10, scale: 2 };
     for (kind, json, column, expected) in [
         (
@@ -89,6 +91,7 @@ fn values_are_exact_or_none() {
             Ok(Value::bytes(&[0, 255, 65, 38])),
         ),
         (Kind::TextInBase64, "\"5rWL\"", &ColumnType::Text { max_chars: None }, Ok(Value::text("测"))),
+        (Kind::Number, "\"5\"", &bits, Ok(Value::Bits { length: 3, bytes: vec![0b1010_0000].into() })),
         (Kind::Int(64), "null", &wide, Ok(Value::Null)),
         // No value of the type, or of another time than it says.
         (Kind::Int(64), "\"\"", &whole, Err(())),

@@ -1,0 +1,49 @@
+//! Which table and which columns events lead to, remembered as long as the tables stay as they are.
+
+use std::sync::Arc;
+
+use crate::core::event::{Op, RawEvent, RowSchema, SourceTable};
+use crate::core::plan::Plan;
+use crate::runtime::lookup::Lookup;
+use crate::runtime::tables::{Met, Refused, Resolved};
+
+use super::Planner;
+
+/// Topic, source table, fields of row and key (0 for none), whether there is a position, whether it is a TRUNCATE.
+pub(super) type MappingKey = (Arc<str>, SourceTable, u64, u64, bool, bool);
+
+impl Planner {
+    /// Forgets what the tables of a plan look like, or all tables if it has none: it failed because one is not so any more.
+    pub fn describe_anew(&self, plan: &Plan) {
+        self.tables.forget(plan.tables.iter().map(|part| &part.table));
+    }
+
+    pub(in crate::runtime) async fn resolve<L: Lookup>(
+        &mut self,
+        topic: &Arc<str>,
+        event: &RawEvent<'_>,
+        lookup: &mut L,
+    ) -> Result<Resolved, Refused> {
+        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
+        let key = event.key.as_ref().map(|key| &*key.schema);
+        let has_position = !event.position.is_none();
+        let id = |schema: Option<&RowSchema>| schema.map_or(0, |schema| schema.id);
+        let known: MappingKey =
+            (Arc::clone(topic), event.table.clone(), id(row), id(key), has_position, event.op == Op::Truncate);
+        let version = lookup.tables_version();
+        if self.tables_version != version {
+            self.mappings.invalidate_all();
+            self.tables_version = version;
+        }
+        if let Some(resolved) = self.mappings.get(&known) {
+            return Ok(resolved);
+        }
+        let met = Met { topic, source: &event.table, op: event.op, row, key, position: &event.position };
+        let resolved = lookup.resolve(met).await?;
+        // A table that is not there may be there at the next TRUNCATE.
+        if !matches!(resolved, Resolved::Missing(_)) {
+            self.mappings.insert(known, resolved.clone());
+        }
+        Ok(resolved)
+    }
+}

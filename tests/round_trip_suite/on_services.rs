@@ -1,0 +1,166 @@
+//! The round trips. One Connect worker serves all; `LASTWORD_TEST_LONG=1` takes every setting into every destination.
+
+use std::collections::BTreeSet;
+
+use lastword::core::dialect::Dialect::{self, Mysql, Postgres, Sqlite};
+
+use super::facts::FACTS;
+use super::outcome::{self, Found, Tables};
+use super::source::{Setting, Source, Wire};
+use crate::support::lists::List;
+use crate::support::random::{Random, seed};
+
+const DEFAULT: Setting =
+    Setting { name: "default", wire: Wire::Schemas, options: &[("column.propagate.source.type", ".*")], config: "" };
+
+const PLAIN: Setting = Setting {
+    name: "no schemas",
+    wire: Wire::Plain,
+    options: &[],
+    config: "[plain]\ndecimal = \"base64\"\ntime = \"adaptive\"\n",
+};
+
+/// What is tried without the long run: setting, destination, tables.
+type Trip = (&'static Setting, Dialect, Tables);
+
+mod postgres {
+    use super::{Setting, Wire};
+
+    pub(super) const TEXTS: Setting = Setting {
+        name: "texts",
+        wire: Wire::Schemas,
+        options: &[
+            ("decimal.handling.mode", "string"),
+            ("time.precision.mode", "isostring"),
+            ("binary.handling.mode", "hex"),
+            ("interval.handling.mode", "string"),
+            ("hstore.handling.mode", "map"),
+        ],
+        config: "",
+    };
+    pub(super) const FLAT: Setting = Setting {
+        name: "flat, nanoseconds",
+        wire: Wire::Flat,
+        options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
+        config: "",
+    };
+    pub(super) const AVRO: Setting = Setting {
+        name: "Avro, connect times",
+        wire: Wire::Avro,
+        options: &[("time.precision.mode", "connect")],
+        config: "",
+    };
+}
+
+mod mariadb {
+    use super::{Setting, Wire};
+
+    pub(super) const TEXTS: Setting = Setting {
+        name: "texts",
+        wire: Wire::Schemas,
+        options: &[
+            ("decimal.handling.mode", "string"),
+            ("time.precision.mode", "isostring"),
+            ("binary.handling.mode", "hex"),
+            ("bigint.unsigned.handling.mode", "precise"),
+        ],
+        config: "",
+    };
+    pub(super) const FLAT: Setting = Setting {
+        name: "flat, nanoseconds",
+        wire: Wire::Flat,
+        options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
+        config: "",
+    };
+    pub(super) const AVRO: Setting = Setting {
+        name: "Avro, connect times",
+        wire: Wire::Avro,
+        options: &[("time.precision.mode", "connect"), ("bigint.unsigned.handling.mode", "precise")],
+        config: "",
+    };
+}
+
+const SHORT_POSTGRES: [Trip; 8] = [
+    (&DEFAULT, Postgres, Tables::Made),
+    (&DEFAULT, Postgres, Tables::Natural),
+    (&DEFAULT, Mysql, Tables::Made),
+    (&DEFAULT, Sqlite, Tables::Made),
+    (&postgres::TEXTS, Postgres, Tables::Natural),
+    (&postgres::TEXTS, Sqlite, Tables::Made),
+    (&PLAIN, Postgres, Tables::Natural),
+    (&postgres::FLAT, Sqlite, Tables::Made),
+];
+
+const SHORT_MARIADB: [Trip; 8] = [
+    (&DEFAULT, Postgres, Tables::Made),
+    (&DEFAULT, Mysql, Tables::Made),
+    (&DEFAULT, Mysql, Tables::Natural),
+    (&DEFAULT, Sqlite, Tables::Made),
+    (&mariadb::TEXTS, Mysql, Tables::Natural),
+    (&mariadb::TEXTS, Sqlite, Tables::Made),
+    (&PLAIN, Mysql, Tables::Natural),
+    (&mariadb::FLAT, Sqlite, Tables::Made),
+];
+
+/// Every setting into every destination; events without schemas need tables that are there.
+fn long(source: Dialect, settings: &[&'static Setting]) -> Vec<Trip> {
+    let mut trips = Vec::new();
+    for setting in settings {
+        trips.push((*setting, source, Tables::Natural));
+        if setting.wire != Wire::Plain {
+            trips.extend([Postgres, Mysql, Sqlite].map(|destination| (*setting, destination, Tables::Made)));
+        }
+    }
+    trips
+}
+
+fn every_type(source: Dialect, short: &[Trip], settings: &[&'static Setting]) {
+    let mut random = Random::new(seed());
+    let is_long = std::env::var("LASTWORD_TEST_LONG").is_ok_and(|long| long == "1");
+    let trips = if is_long { long(source, settings) } else { short.to_vec() };
+    let used: Vec<&Setting> =
+        settings.iter().copied().filter(|setting| trips.iter().any(|trip| trip.0.name == setting.name)).collect();
+    let origin = Source::start(source, &used, &mut random);
+    let mut all = Found::default();
+    for (setting, destination, tables) in &trips {
+        let began = std::time::Instant::now();
+        let found = outcome::run(&origin, setting, *destination, *tables);
+        println!("{} into {destination:?} ({tables:?}): {:.1} s", setting.name, began.elapsed().as_secs_f32());
+        all.lines.extend(found.lines);
+        all.problems.extend(found.problems);
+        all.facts.extend(found.facts);
+    }
+    assert!(all.problems.is_empty(), "{} differences:\n{}", all.problems.len(), all.problems.join("\n"));
+    let name = |trip: &Trip| {
+        [trip.0.name.to_owned(), format!("{:?}", trip.1), format!("{:?}", trip.2)].map(|cell| cell.to_lowercase())
+    };
+    let tried: BTreeSet<[String; 3]> = trips.iter().map(name).collect();
+    let mine = |line: &str| {
+        let cells: Vec<String> = line.split('\t').map(str::to_lowercase).collect();
+        cells[0] == format!("{source:?}").to_lowercase()
+            && tried.contains(&[cells[1].clone(), cells[3].clone(), cells[4].clone()])
+    };
+    let unequal = List::take(super::type_table::OUTCOMES.0, super::type_table::OUTCOMES.1).compare(mine, &{
+        all.lines.sort();
+        all.lines
+    });
+    assert!(unequal.is_none(), "{}", unequal.unwrap_or_default());
+    let idle = FACTS.iter().enumerate().filter(|(at, fact)| {
+        let is_tried = fact.settings.is_empty() || used.iter().any(|setting| fact.settings.contains(&setting.name));
+        fact.source == source && is_tried && !all.facts.contains(at)
+    });
+    let idle: Vec<String> = idle.map(|(_, fact)| format!("{} {:?}: {}", fact.sql, fact.edges, fact.what)).collect();
+    assert!(idle.is_empty(), "facts that hold no more:\n{}", idle.join("\n"));
+}
+
+/// Invariant 6.
+#[test]
+fn every_type_of_postgresql_arrives_or_is_refused_by_name() {
+    every_type(Postgres, &SHORT_POSTGRES, &[&DEFAULT, &postgres::TEXTS, &PLAIN, &postgres::FLAT]);
+}
+
+/// Invariant 6.
+#[test]
+fn every_type_of_mariadb_arrives_or_is_refused_by_name() {
+    every_type(Mysql, &SHORT_MARIADB, &[&DEFAULT, &mariadb::TEXTS, &PLAIN, &mariadb::FLAT]);
+}
