@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
 use super::checked::{Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
@@ -75,6 +76,13 @@ words!(PlainTime {
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
+});
+words!(Case {
+    "keep" => Case::Keep,
+    "lower" => Case::Lower,
+    "upper" => Case::Upper,
+    "snake" => Case::Snake,
+    "camel" => Case::Camel,
 });
 words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
@@ -144,6 +152,20 @@ impl Read for Properties {
         };
         let properties: Vec<Option<_>> = entries.iter().map(read).collect();
         properties.into_iter().collect()
+    }
+}
+
+/// `[table.columns.NAME]`, by the columns' names in the source.
+pub type RawColumns = Vec<(String, RawColumn)>;
+
+impl Read for RawColumns {
+    fn read(node: &Node, key: &str, report: &mut Report) -> Option<Self> {
+        let Data::Table { entries, .. } = &node.data else { return refuse(node, key, "a table", report) };
+        let read = |(name, node): &(String, Node)| {
+            Some((name.clone(), RawColumn::read(node, &format!("{key}.{name}"), report)?))
+        };
+        let columns: Vec<Option<_>> = entries.iter().map(read).collect();
+        columns.into_iter().collect()
     }
 }
 
@@ -298,6 +320,16 @@ section! {
 section! {
     /// `[defaults]`
     RawDefaults {
+        /// Destination table.
+        into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Wanted contract.
         contract: Contract,
         /// What a delete does.
@@ -336,12 +368,24 @@ section! {
         key_format: KeyFormat,
         /// Destination table.
         into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Business key.
         key: Texts,
         /// Columns that order changes.
         order_by: Texts,
+        /// Columns that are written.
+        include_columns: Texts,
         /// Columns that are not written.
         exclude_columns: Texts,
+        /// Single columns.
+        columns: RawColumns,
         /// Applies nothing.
         skip: bool,
         /// As in [`RawDefaults`], like all that follow.
@@ -364,6 +408,14 @@ section! {
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
         resnapshot: Resnapshot,
+    }
+}
+
+section! {
+    /// `[table.columns.NAME]`
+    RawColumn {
+        /// The destination's name of the column.
+        to: String,
     }
 }
 

@@ -60,6 +60,9 @@ fn config() -> Arc<Config> {
         lock_timeout: Duration::from_secs(1),
     };
     let defaults = TableRule {
+        into: None,
+        table_case: Default::default(),
+        columns: Default::default(),
         contract: Contract::FinalState,
         delete: DeleteMode::Hard,
         create: false,
