@@ -161,6 +161,7 @@ impl Checker<'_> {
         let order_by = self.columns(&raw.order_by, &path(number, "order_by"));
         let needed: Vec<&String> = key.iter().flatten().chain(&order_by).collect();
         let columns = self.selected(raw, number, &needed, &defaults.columns.names, dialect);
+        let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
         let own_into =
             raw.into.given().and_then(|given| self.into(given, &path(number, "into"), Some(&topic), dialect));
         let mut treated = TableRule {
@@ -228,7 +229,6 @@ impl Checker<'_> {
             },
             renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
         };
-        let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
         for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
             if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
                 let message = format!("{column:?} is needed: it is in key or order_by");
