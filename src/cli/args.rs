@@ -107,9 +107,10 @@ pub enum Command {
     Run(RunArgs),
     /// Judge configuration, connections and tables, and print each table's contract and why; changes nothing
     #[command(
-        after_help = "Exit code 3 says that a wanted contract cannot be kept; the table says which, and what helps."
+        after_help = "Exit code 3 says that a wanted contract cannot be kept; the table says which, and what helps.\n\n\
+                      Examples:\n  lastword check\n  lastword check --plan > changes.sql"
     )]
-    Check,
+    Check(CheckArgs),
     /// Show offsets, lag, tables and quarantine
     #[command(after_help = "Examples:\n  lastword status\n  lastword status --json | jq '.partitions[].lag_records'")]
     Status(StatusArgs),
@@ -175,6 +176,14 @@ the others win. Without --yes it only says what would be done. Do it before the 
     /// Show it at work: an embedded broker with captured events, SQLite as destination, a replay, a comparison
     #[command(after_help = "Needs no configuration, no service and no network.")]
     Demo(DemoArgs),
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print only the statements that `run` would begin with, in their order, and those that someone has to run by hand
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// Flags of `run`.

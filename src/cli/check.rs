@@ -14,7 +14,7 @@ use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::record::{Record, TopicPartition};
 use crate::core::table::Contract;
 use crate::runtime::planner::two_sources;
-use crate::runtime::tables::{Met, Refused, Resolved, Tables};
+use crate::runtime::tables::{Met, Planned, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
 use crate::sink::bookkeep;
 use crate::sink::{Session, Sink};
@@ -39,7 +39,7 @@ struct Finding {
     into: String,
     contract: String,
     order: String,
-    /// `ok`, `would be created`, `left out`, `unknown`, `refused`.
+    /// `ok`, `would be created`, `would be altered`, `left out`, `unknown`, `refused`.
     verdict: &'static str,
     why: String,
     /// Full name of the destination's table, if it is there.
@@ -56,6 +56,7 @@ struct Report {
     store: String,
     topics_without_incarnation: bool,
     tables: Vec<Finding>,
+    plan: Vec<Planned>,
     /// Rules that decided nothing, and why that is.
     unused_rules: Vec<Unused>,
 }
@@ -87,7 +88,7 @@ fn unused_rules(config: &Config, topics: &[TopicInfo], findings: &[Finding]) -> 
 }
 
 /// Judges everything that can be judged without changing anything.
-pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn check(context: &Context, plan: bool) -> Result<Exit, CommandError> {
     let config = context.config()?;
     let sink = Sink::new(&config.sink)?;
     let mut session = sink.session("check").await?;
@@ -115,8 +116,12 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
         topics_without_incarnation: topics.iter().any(|topic| &*topic.incarnation == crate::source::NO_INCARNATION),
         unused_rules: unused_rules(&config, &topics, &findings),
         tables: findings,
+        plan: tables.take_planned(),
     };
-    context.output.result(&report, render)?;
+    match plan {
+        true => context.output.result(&report.plan, render_plan)?,
+        false => context.output.result(&report, render)?,
+    }
     let refused = report.tables.iter().any(|finding| finding.verdict == "refused");
     Ok(if refused { Exit::Contract } else { Exit::Ok })
 }
@@ -201,7 +206,15 @@ async fn judge(
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
         let has_position = !event.position.is_none();
-        let met = Met { topic: &topic.topic, source: &event.table, op: event.op, row, key, position: &event.position };
+        let met = Met {
+            topic: &topic.topic,
+            source: &event.table,
+            op: event.op,
+            row,
+            key,
+            position: &event.position,
+            misfit: None,
+        };
         let known = findings.get(&(event.table.clone(), has_position));
         if known.is_some_and(|finding| finding.verdict == "refused") {
             continue;
@@ -278,6 +291,10 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             finding.verdict = "would be created";
             finding.why = why.detail;
         }
+        Err(Refused::Table(why)) if why.reason == "would_alter" => {
+            finding.verdict = "would be altered";
+            finding.why = why.detail;
+        }
         Err(Refused::Table(why)) => {
             finding.verdict = "refused";
             finding.why = why.to_string();
@@ -298,6 +315,22 @@ fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
         (OrderPolicy::Offset, _) => "in partition order (Kafka offset)".to_owned(),
         (OrderPolicy::Source, position) => position.kind().to_owned(),
     }
+}
+
+/// Statements that can be run as they stand; what is left to a person is a comment.
+#[allow(clippy::ptr_arg)]
+fn render_plan(plan: &Vec<Planned>) -> String {
+    let mut page = String::new();
+    let mut last = None;
+    for Planned { table, statement, runs } in plan {
+        if last != Some(table) {
+            page.push_str(&format!("-- {}\n", printable(table)));
+            last = Some(table);
+        }
+        let statement = statement.replace('\n', " ");
+        page.push_str(&if *runs { format!("{statement};\n") } else { format!("-- by hand: {statement}\n") });
+    }
+    if plan.is_empty() { "-- nothing to do\n".to_owned() } else { page }
 }
 
 fn render(report: &Report) -> String {

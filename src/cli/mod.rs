@@ -66,7 +66,7 @@ async fn command(cli: Cli, output: Output) -> Result<Exit, CommandError> {
     let context = Context { global: cli.global, output };
     match cli.command {
         Command::Run(args) => run::run(&context, &args).await,
-        Command::Check => check::check(&context).await,
+        Command::Check(args) => check::check(&context, args.plan).await,
         Command::Status(args) => status::status(&context, &args).await,
         Command::Replay(args) => replay::replay(&context, &args).await,
         Command::Offsets { command } => offsets::offsets(&context, &command).await,

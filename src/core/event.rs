@@ -10,7 +10,7 @@ use super::token::Phase;
 use super::wire::Field;
 
 /// What an event does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The row is as given: create, update, or read by a snapshot.
     Upsert,
@@ -396,21 +396,26 @@ pub struct Rejection {
     pub stops_table: bool,
     /// It is put aside whatever `bad_record` says: that was chosen for the column.
     pub is_set_aside: bool,
+    /// The column that cannot hold a value, if that is all that is wrong: it may be wider by now.
+    pub misfit: Option<String>,
 }
 
 impl Rejection {
     /// A record that cannot be applied.
     pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: false, is_set_aside: false }
+        Self { reason, detail: detail.into(), stops_table: false, is_set_aside: false, misfit: None }
+    }
+
+    /// A record with a value that a column cannot hold.
+    pub fn misfit(column: &str, detail: impl Into<String>) -> Self {
+        Self { misfit: Some(column.to_owned()), ..Self::new("does_not_fit", detail) }
     }
 
     /// A table that cannot be applied.
     pub fn table(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: true, is_set_aside: false }
+        Self { stops_table: true, ..Self::new(reason, detail) }
     }
-}
 
-impl Rejection {
     /// Whether the record is put aside, where `quarantines` says what becomes of others.
     pub fn puts_aside(&self, quarantines: bool) -> bool {
         !self.stops_table && (quarantines || self.is_set_aside)

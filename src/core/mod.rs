@@ -12,6 +12,7 @@ pub mod decode;
 pub mod dialect;
 pub mod epoch;
 pub mod event;
+pub mod evolve;
 pub mod failure;
 pub mod framing;
 pub mod geometry;

@@ -190,7 +190,15 @@ impl Planner {
                 // Only whether there is one matters.
                 let position = if source.by_source { SourcePosition::Lsn(0) } else { SourcePosition::None("") };
                 let key = Some(&*row.schema);
-                let met = Met { topic, source: &source.table, op: Op::Delete, row: None, key, position: &position };
+                let met = Met {
+                    topic,
+                    source: &source.table,
+                    op: Op::Delete,
+                    row: None,
+                    key,
+                    position: &position,
+                    misfit: None,
+                };
                 return match lookup.resolve(met).await {
                     // Columns to order by are not known from a key.
                     Ok(Resolved::Rows(mapping)) if !matches!(mapping.order, OrderPolicy::Columns(_)) => {

@@ -426,7 +426,13 @@ impl Planner {
                 if event.key.is_some() {
                     self.met(&record.at.topic, Arc::clone(&mapping));
                 }
-                self.row(builder, reading, &event, &mapping, lookup).await?
+                match self.row(builder, reading, &event, &mapping, lookup).await? {
+                    Err(why) => match self.refit(&record.at.topic, &event, &mapping, &why, lookup).await? {
+                        Some(newer) => self.row(builder, reading, &event, &newer, lookup).await?,
+                        None => Err(why),
+                    },
+                    done => done,
+                }
             }
         };
         let passes = match &outcome {

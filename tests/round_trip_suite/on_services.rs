@@ -20,6 +20,9 @@ const PLAIN: Setting = Setting {
     config: "[plain]\ndecimal = \"base64\"\ntime = \"adaptive\"\n",
 };
 
+const PLAIN_MARIADB: Setting =
+    Setting { config: "[plain]\ndecimal = \"base64\"\ntime = \"adaptive_time_microseconds\"\n", ..PLAIN };
+
 /// What is tried without the long run: setting, destination, tables.
 type Trip = (&'static Setting, Dialect, Tables);
 
@@ -80,7 +83,7 @@ mod mariadb {
     };
 }
 
-const SHORT_POSTGRES: [Trip; 8] = [
+const SHORT_POSTGRES: [Trip; 9] = [
     (&DEFAULT, Postgres, Tables::Made),
     (&DEFAULT, Postgres, Tables::Natural),
     (&DEFAULT, Mysql, Tables::Made),
@@ -89,17 +92,19 @@ const SHORT_POSTGRES: [Trip; 8] = [
     (&postgres::TEXTS, Sqlite, Tables::Made),
     (&PLAIN, Postgres, Tables::Natural),
     (&postgres::FLAT, Sqlite, Tables::Made),
+    (&postgres::AVRO, Postgres, Tables::Natural),
 ];
 
-const SHORT_MARIADB: [Trip; 8] = [
+const SHORT_MARIADB: [Trip; 9] = [
     (&DEFAULT, Postgres, Tables::Made),
     (&DEFAULT, Mysql, Tables::Made),
     (&DEFAULT, Mysql, Tables::Natural),
     (&DEFAULT, Sqlite, Tables::Made),
     (&mariadb::TEXTS, Mysql, Tables::Natural),
     (&mariadb::TEXTS, Sqlite, Tables::Made),
-    (&PLAIN, Mysql, Tables::Natural),
+    (&PLAIN_MARIADB, Mysql, Tables::Natural),
     (&mariadb::FLAT, Sqlite, Tables::Made),
+    (&mariadb::AVRO, Mysql, Tables::Natural),
 ];
 
 /// Every setting into every destination; events without schemas need tables that are there.
@@ -156,11 +161,11 @@ fn every_type(source: Dialect, short: &[Trip], settings: &[&'static Setting]) {
 /// Invariant 6.
 #[test]
 fn every_type_of_postgresql_arrives_or_is_refused_by_name() {
-    every_type(Postgres, &SHORT_POSTGRES, &[&DEFAULT, &postgres::TEXTS, &PLAIN, &postgres::FLAT]);
+    every_type(Postgres, &SHORT_POSTGRES, &[&DEFAULT, &postgres::TEXTS, &PLAIN, &postgres::FLAT, &postgres::AVRO]);
 }
 
 /// Invariant 6.
 #[test]
 fn every_type_of_mariadb_arrives_or_is_refused_by_name() {
-    every_type(Mysql, &SHORT_MARIADB, &[&DEFAULT, &mariadb::TEXTS, &PLAIN, &mariadb::FLAT]);
+    every_type(Mysql, &SHORT_MARIADB, &[&DEFAULT, &mariadb::TEXTS, &PLAIN_MARIADB, &mariadb::FLAT, &mariadb::AVRO]);
 }

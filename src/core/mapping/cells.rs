@@ -104,7 +104,7 @@ impl<'m, 'e> Cells<'m, 'e> {
                 Err(Rejection::new("undecodable", format!("{}: the event's value is {what}", place())))
             }
             Err(Misfit::DoesNotFit(what)) => {
-                let refused = Rejection::new("does_not_fit", format!("{} cannot hold {what}", place()));
+                let refused = Rejection::misfit(&described.name, format!("{} cannot hold {what}", place()));
                 let (choice, value) = match self.mapping.choices[column] {
                     None => return Err(refused),
                     Some(OnUnrepresentable::Refuse) => return Err(Rejection { stops_table: true, ..refused }),
