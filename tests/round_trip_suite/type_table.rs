@@ -35,11 +35,13 @@ fn columns(source: &str) -> [(&'static str, &'static str, &'static str); 4] {
     [("postgres", "made", "PostgreSQL"), ("mysql", "made", "MySQL, MariaDB"), ("sqlite", "made", "SQLite"), same]
 }
 
+/// Cells by destination and its tables, by type and setting.
+type Rows<'a> = BTreeMap<(&'a str, &'a str), BTreeMap<(&'a str, &'a str), String>>;
+
 fn document(lines: &[String]) -> String {
     let mut text = HEAD.to_owned();
     for (source, title) in [("postgres", "PostgreSQL"), ("mysql", "MariaDB")] {
-        // Cells by type and setting.
-        let mut rows: BTreeMap<(&str, &str), BTreeMap<(&str, &str), String>> = BTreeMap::new();
+        let mut rows = Rows::new();
         for line in lines {
             let cells: Vec<&str> = line.split('\t').collect();
             if let [from, setting, sql, destination, tables, native, outcome] = cells[..]
