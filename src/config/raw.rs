@@ -87,6 +87,7 @@ words!(Form {
     "canal" => Form::Canal,
     "goldengate" => Form::GoldenGate,
     "dms" => Form::Dms,
+    "cloudevents" => Form::CloudEvents,
     "ticdc" => Form::Ticdc,
     "cockroachdb" => Form::Cockroach,
 });

@@ -47,12 +47,6 @@ mod postgres {
         options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
         config: "",
     };
-    pub(super) const AVRO: Setting = Setting {
-        name: "Avro, connect times",
-        wire: Wire::Avro,
-        options: &[("time.precision.mode", "connect")],
-        config: "",
-    };
 }
 
 mod mariadb {
@@ -83,7 +77,7 @@ mod mariadb {
     };
 }
 
-const SHORT_POSTGRES: [Trip; 9] = [
+const SHORT_POSTGRES: [Trip; 8] = [
     (&DEFAULT, Postgres, Tables::Made),
     (&DEFAULT, Postgres, Tables::Natural),
     (&DEFAULT, Mysql, Tables::Made),
@@ -92,7 +86,6 @@ const SHORT_POSTGRES: [Trip; 9] = [
     (&postgres::TEXTS, Sqlite, Tables::Made),
     (&PLAIN, Postgres, Tables::Natural),
     (&postgres::FLAT, Sqlite, Tables::Made),
-    (&postgres::AVRO, Postgres, Tables::Natural),
 ];
 
 const SHORT_MARIADB: [Trip; 9] = [
@@ -161,7 +154,7 @@ fn every_type(source: Dialect, short: &[Trip], settings: &[&'static Setting]) {
 /// Invariant 6.
 #[test]
 fn every_type_of_postgresql_arrives_or_is_refused_by_name() {
-    every_type(Postgres, &SHORT_POSTGRES, &[&DEFAULT, &postgres::TEXTS, &PLAIN, &postgres::FLAT, &postgres::AVRO]);
+    every_type(Postgres, &SHORT_POSTGRES, &[&DEFAULT, &postgres::TEXTS, &PLAIN, &postgres::FLAT]);
 }
 
 /// Invariant 6.

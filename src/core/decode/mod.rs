@@ -24,7 +24,7 @@ mod wrapped;
 pub use cell::{
     Binary, CellRules, Misfit, OnUnrepresentable, PlainDecimal, PlainRules, PlainTime, fit_cell, nearest_cell, row_json,
 };
-pub use envelope::{TopicDecoder, TopicRules};
+pub use envelope::{Met, TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;
 pub(in crate::core) use numbers::{binlog_file, lsn_text, mariadb_gtid, mysql_gtid};
