@@ -198,6 +198,10 @@ fn every_cut(connector: &str, scenario: &str, table: &str) {
         }
         over_files(&database, &dump, "").catch_up(&[]);
         database.disown();
+        // An empty table needs no adoption, and is refused.
+        if contents(&database).is_empty() {
+            continue;
+        }
         let program: Program = over_files(&database, &records, "");
         let position = if postgres { format!("--lsn={cut}") } else { format!("--gtid=0-1-{cut}") };
         program.run(&["adopt", "--table", &name, "--topic", &topic, &position, "--yes"]).ok();
