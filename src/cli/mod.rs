@@ -1,6 +1,7 @@
 //! The command line: what can be asked ([`args`]), how results and errors are printed ([`output`]) and how the process
 //! ends ([`exit`]).
 
+mod adopt;
 pub mod args;
 mod audit;
 mod check;
@@ -72,6 +73,7 @@ async fn command(cli: Cli, output: Output) -> Result<Exit, CommandError> {
         Command::Quarantine { command } => quarantine::quarantine(&context, &command).await,
         Command::Tombstones { command } => tombstones::tombstones(&context, &command).await,
         Command::Sweep { command } => sweep::sweep(&context, &command).await,
+        Command::Adopt(args) => adopt::adopt(&context, &args).await,
         Command::Epoch { command } => epoch::epoch(&context, &command).await,
         Command::Token { command } => token::token(&context, &command).await,
         Command::Audit(args) => audit::audit(&context, &args).await,

@@ -68,6 +68,7 @@ pub fn effective(config: &Config) -> String {
                 "time",
                 match time {
                     PlainTime::Adaptive => "adaptive",
+                    PlainTime::AdaptiveTimeMicros => "adaptive_time_microseconds",
                     PlainTime::Millis => "millis",
                     PlainTime::Micros => "micros",
                     PlainTime::Nanos => "nanos",

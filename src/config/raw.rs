@@ -65,6 +65,7 @@ words!(Evolve { "none" => Evolve::None, "validate" => Evolve::Validate, "add" =>
 words!(PlainDecimal { "base64" => PlainDecimal::Base64, "text" => PlainDecimal::Text });
 words!(PlainTime {
     "adaptive" => PlainTime::Adaptive,
+    "adaptive_time_microseconds" => PlainTime::AdaptiveTimeMicros,
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
@@ -86,6 +87,7 @@ words!(Form {
     "canal" => Form::Canal,
     "goldengate" => Form::GoldenGate,
     "dms" => Form::Dms,
+    "cloudevents" => Form::CloudEvents,
     "ticdc" => Form::Ticdc,
     "cockroachdb" => Form::Cockroach,
 });

@@ -1,6 +1,7 @@
 //! The pure core: what an event means and what follows from it. No tokio, no driver, no clock, no randomness, no
 //! environment in here; the shell around it does the I/O and passes the time in.
 
+pub mod adopt;
 pub mod align;
 pub mod backoff;
 pub mod batch;

@@ -140,7 +140,7 @@ impl Planner {
             }
         };
         let Some(at) = at else { return Ok(Err(orphan_null("it has no place in the order of its table"))) };
-        let change = Change { key: canonical, effect: Effect::Delete(values) };
+        let change = Change::new(canonical, Effect::Delete(values));
         Ok(match builder.change(record, &mapping, change, at, None) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),

@@ -325,7 +325,12 @@ impl Tables {
         let renamed = |columns: &[String]| columns.iter().map(|column| rule.columns.name(column)).collect::<Vec<_>>();
         let (key, order_by) = (renamed(&source_key), renamed(source_order));
         self.check_columns(met.row)?;
-        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable), binary: None };
+        let rules = CellRules {
+            plain: self.config.plain,
+            unavailable: Arc::clone(&rule.unavailable),
+            dialect: Some(dialect),
+            ..CellRules::default()
+        };
         let map = |table| Mapping::new(table, met.row, met.key, &order_by, order.clone(), rules.clone());
         let spec = TableSpec {
             name: name.clone(),

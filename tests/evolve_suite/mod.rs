@@ -89,8 +89,8 @@ fn stopped(running: &Running, reason: &str) -> String {
     eventually(&format!("a partition stops with {reason}"), || {
         let text = running.stderr();
         let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let whys = lines.filter_map(|line| line["why"].as_str().map(str::to_owned));
-        whys.filter(|why| why.contains(reason)).next_back()
+        let mut whys = lines.filter_map(|line| line["why"].as_str().map(str::to_owned));
+        whys.rfind(|why| why.contains(reason))
     })
 }
 

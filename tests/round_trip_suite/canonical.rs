@@ -15,7 +15,7 @@ use crate::support::database::Database;
 pub(super) struct Reading {
     /// Spans are microseconds, a month being 30.4375 days (`interval.handling.mode=numeric`).
     pub(super) spans_are_micros: bool,
-    /// A destination that has no negative zero (SQLite): it equals zero everywhere.
+    /// A destination that has no negative zero (MariaDB, SQLite): it equals zero everywhere.
     pub(super) one_zero: bool,
 }
 

@@ -270,12 +270,19 @@ impl Database {
 
     /// Takes all that lastword wrote away, but leaves the tables, as if they had been made by somebody else.
     pub fn forget(&self) {
+        for (_, quoted) in self.tables().iter().filter(|(name, _)| !name.contains("lastword")) {
+            self.execute(&format!("delete from {quoted}"));
+        }
+        self.disown();
+    }
+
+    /// Takes everything of lastword's own away, but leaves the tables with their rows: a dump.
+    pub fn disown(&self) {
         for (name, quoted) in self.tables() {
             if name.contains("lastword") {
                 self.execute(&format!("drop table {quoted}"));
                 continue;
             }
-            self.execute(&format!("delete from {quoted}"));
             for (column, _) in self.columns(&name).iter().filter(|(column, _)| column.starts_with("_lastword")) {
                 self.execute(&format!("alter table {quoted} drop column {}", self.dialect.ident(column)));
             }

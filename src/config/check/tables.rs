@@ -152,23 +152,8 @@ impl Checker<'_> {
         let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key")));
         let order_by = self.columns(&raw.order_by, &path(number, "order_by"));
         let needed: Vec<&String> = key.iter().flatten().chain(&order_by).collect();
-        let columns = Columns {
-            include: self.patterns(&raw.include_columns, &path(number, "include_columns")),
-            exclude: self.patterns(&raw.exclude_columns, &path(number, "exclude_columns")),
-            names: ColumnNames {
-                case: raw.column_case.value().copied().unwrap_or(defaults.columns.names.case),
-                prefix: raw.column_prefix.value().unwrap_or(&defaults.columns.names.prefix).clone(),
-                suffix: raw.column_suffix.value().unwrap_or(&defaults.columns.names.suffix).clone(),
-            },
-            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
-        };
+        let columns = self.selected(raw, number, &needed, &defaults.columns.names, dialect);
         let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
-        for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
-            if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
-                let message = format!("{column:?} is needed: it is in key or order_by");
-                self.report.add(&given.origin, path(number, "exclude_columns"), message);
-            }
-        }
         let own_into =
             raw.into.given().and_then(|given| self.into(given, &path(number, "into"), Some(&topic), dialect));
         let mut treated = TableRule {
@@ -216,6 +201,34 @@ impl Checker<'_> {
             self.report.add(&given.origin, key, message);
         }
         Some(given.value.clone())
+    }
+
+    /// Which columns are written, and under which names.
+    fn selected(
+        &mut self,
+        raw: &RawRule,
+        number: usize,
+        needed: &[&String],
+        names: &ColumnNames,
+        dialect: Option<Dialect>,
+    ) -> Columns {
+        let columns = Columns {
+            include: self.patterns(&raw.include_columns, &path(number, "include_columns")),
+            exclude: self.patterns(&raw.exclude_columns, &path(number, "exclude_columns")),
+            names: ColumnNames {
+                case: raw.column_case.value().copied().unwrap_or(names.case),
+                prefix: raw.column_prefix.value().unwrap_or(&names.prefix).clone(),
+                suffix: raw.column_suffix.value().unwrap_or(&names.suffix).clone(),
+            },
+            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
+        };
+        for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
+            if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
+                let message = format!("{column:?} is needed: it is in key or order_by");
+                self.report.add(&given.origin, path(number, "exclude_columns"), message);
+            }
+        }
+        columns
     }
 
     fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {

@@ -3,19 +3,21 @@
 //! | wire type | PostgreSQL | MySQL, MariaDB | SQLite |
 //! |---|---|---|---|
 //! | boolean | boolean | boolean | INTEGER |
-//! | int8/16/32/64 | smallint/smallint/integer/bigint | tinyint/smallint/int/bigint, `unsigned` as declared | INTEGER; DECIMAL_TEXT(20,0) for BIGINT UNSIGNED |
+//! | int8/16/32/64 | smallint/smallint/integer/bigint; numeric(20,0) for BIGINT UNSIGNED | tinyint/smallint/int/bigint, `unsigned` as declared | INTEGER; DECIMAL_TEXT(20,0) for BIGINT UNSIGNED |
 //! | year | integer | year | INTEGER |
 //! | float, double | real, double precision | float, double | REAL |
 //! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 and without limits | DECIMAL_TEXT(p,s), DECIMAL_TEXT |
 //! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | DATE_TEXT, TIME_TEXT, TIMESTAMP_TEXT |
 //! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | TIMESTAMPTZ_TEXT |
-//! | time with an offset, interval | text | varchar(100) | TIMETZ_TEXT, DURATION_TEXT |
+//! | time with an offset, interval or duration | timetz, interval | varchar(100) | TIMETZ_TEXT, DURATION_TEXT |
 //! | uuid | uuid | uuid (MariaDB from 10.7), char(36) | UUID_TEXT |
 //! | json | jsonb | json | JSON_TEXT |
-//! | text, xml, enum, set | text | varchar(n) as declared, longtext | TEXT |
-//! | bits | text | bit(n), longtext beyond 64 | BITS_TEXT(n) |
-//! | arrays, maps, vectors | text | json | JSON_TEXT |
-//! | shapes | text | point, geometry | GEOMETRY_BLOB |
+//! | text, enum, set | varchar(n), inet, ranges … as declared, text | varchar(n) as declared, longtext | TEXT |
+//! | xml | xml | longtext | TEXT |
+//! | ltree, tsvector | ltree or text, tsvector | longtext | TEXT |
+//! | bits | bit(n) | bit(n), longtext beyond 64 | BITS_TEXT(n) |
+//! | arrays, maps, vectors | type[], hstore or jsonb, vector or double precision[] | json | JSON_TEXT |
+//! | shapes | point, circle, line, geometry or bytea | point, geometry | GEOMETRY_BLOB |
 //! | bytes, bits of varying length | bytea | longblob | BLOB |
 
 mod mysql;
@@ -57,7 +59,7 @@ pub(super) fn native_type(
         _ => {}
     }
     Ok(match dialect {
-        Dialect::Postgres => postgres::column_type(&field.kind, is_key),
+        Dialect::Postgres => postgres::column_type(field, is_key, server),
         Dialect::Mysql => mysql::column_type(spec, field, is_key, server),
         Dialect::Sqlite => sqlite::column_type(field),
     })

@@ -1,7 +1,9 @@
 //! Every type of a column: what is written is what the server shows, and what it would cut, round or bend is refused.
 
 use super::*;
+use crate::core::dialect::ddl::{self, Server};
 use crate::core::value::{INFINITE_DAY, INFINITE_TIME};
+use crate::core::wire::{self, WireType};
 use bytes::Bytes;
 
 fn text(text: &str) -> Value {
@@ -265,6 +267,64 @@ async fn every_type_is_shown_as_it_was_written() {
         }
     }
     assert!(differences.0.is_empty(), "{}", differences.0.join("\n"));
+}
+
+/// A made column is understood when the table is described, and takes what the source can send.
+#[tokio::test]
+async fn made_columns_are_understood() {
+    let mut s = session().await;
+    types(&mut s).await;
+    let found = s.query(include_str!("../../../../sql/postgres/extension_types.sql"), &[]).await.expect("types");
+    let name = |row: &Vec<Value>, at: usize| row[at].as_text().expect("text").to_owned();
+    let server = Server { types: found.iter().map(|row| (name(row, 0), name(row, 1))).collect(), ..Server::default() };
+    assert!(["citext", "hstore", "ltree"].iter().all(|name| server.types.contains_key(*name)), "{server:?}");
+    let (list, shape) = (|element| WireType::Array(Box::new(element)), WireType::Geometry);
+    let kinds = [
+        (WireType::Interval, ""),
+        (WireType::ZonedTime, ""),
+        (WireType::Xml, ""),
+        (WireType::Text, "INET"),
+        (WireType::Text, "DATEMULTIRANGE"),
+        (WireType::Text, "CITEXT"),
+        (WireType::Bits { length: Some(3) }, "BIT"),
+        (WireType::Decimal { scale: -2, precision: Some(5) }, ""),
+        (shape(wire::Geometry::Point), ""),
+        (shape(wire::Geometry::Geography), ""),
+        (WireType::Circle, ""),
+        (WireType::Line, ""),
+        (WireType::Ltree, ""),
+        (WireType::Tsvector, ""),
+        (WireType::Map, ""),
+        (WireType::Vector { double: true }, ""),
+        (WireType::SparseVector, ""),
+        (list(WireType::Text), "_CITEXT"),
+        (list(list(WireType::Decimal { scale: 2, precision: Some(6) })), ""),
+        (list(WireType::Interval), ""),
+    ];
+    let field = |(at, (kind, declared)): (usize, (WireType, &str))| wire::Field {
+        declared: Some(wire::Declared { kind: declared.to_owned(), length: None, scale: None }),
+        ..wire::Field::new(format!("v{at}"), kind, true)
+    };
+    let fields = kinds.into_iter().enumerate().map(field);
+    let spec = wire::TableSpec {
+        name: TableName::new(Some("public"), "e_made"),
+        fields: std::iter::once(wire::Field::new("id", WireType::Text, false)).chain(fields).collect(),
+        key: vec!["id".to_owned()],
+        contract: Contract::FinalState,
+        delete: DeleteMode::Hard,
+        token_storage: TokenStorage::Column,
+    };
+    run(&mut s, "drop table if exists e_made").await;
+    run(&mut s, &ddl::create_table(Dialect::Postgres, &spec, &server).expect("a statement")).await;
+    let shape = s.describe(&spec.name).await.expect("described").expect("a table");
+    let strange: Vec<&str> = shape
+        .columns
+        .iter()
+        .filter(|column| column.kind == crate::core::table::ColumnType::Unsupported)
+        .map(|column| column.native.as_str())
+        .collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    assert_eq!(shape.columns[0].wide_equality, None);
 }
 
 /// What an explicit cast, or the type itself, would round, cut or pad without a word is refused, and nothing is written.
