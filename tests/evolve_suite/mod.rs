@@ -194,6 +194,18 @@ fn plan(program: &Program) -> Vec<Value> {
     program.run(&["check", "--plan", "--json"]).ok().json().as_array().expect("statements").clone()
 }
 
+/// SQLite takes names that differ in case for one: the column cannot be added, and that is said once, not tried for ever.
+#[test]
+fn a_name_in_another_case_is_refused_in_sqlite() {
+    let database = Database::sqlite();
+    database.execute(&format!("create table {} (id integer primary key, NAME text)", database.table("people")));
+    let mut people = Source::people("made.public.people", database.home());
+    people.upsert(10, json!({"id": 1, "name": "a"}));
+    let run = over_files(&database, &people.records, WIDEN).run(&["run", "--until-caught-up", "--json"]).json();
+    let why = run["halted"][0].as_str().expect("a stop");
+    assert!(why.contains("unknown_column") && why.contains("add column"), "{why}");
+}
+
 #[test]
 fn a_table_follows_its_source_in_sqlite() {
     a_table_follows_its_source(Dialect::Sqlite);
