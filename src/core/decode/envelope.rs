@@ -126,7 +126,8 @@ impl TopicDecoder {
             return Err(why.clone());
         }
         let may_be = |wanted: Form| self.rules.form.is_none_or(|form| form == wanted);
-        let is_open_protocol = may_be(Form::Ticdc) && record.key.as_deref().is_some_and(open_protocol::is_key);
+        let is_open_protocol =
+            may_be(Form::Ticdc) && record.key.as_deref().is_some_and(open_protocol::is_open_protocol);
         let key = match &record.key {
             Some(key) if !is_open_protocol => self.open_key(key)?,
             key => key.clone(),

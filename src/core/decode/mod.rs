@@ -26,6 +26,7 @@ pub use cell::{
 };
 pub use envelope::{Met, TopicDecoder, TopicRules};
 pub use forms::Form;
+pub use forms::open_protocol::is_open_protocol;
 pub use key::KeyFormat;
 pub(in crate::core) use numbers::{binlog_file, lsn_text, mariadb_gtid, mysql_gtid};
 pub use open::{Opened, says_null};

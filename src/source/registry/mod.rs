@@ -13,6 +13,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use crate::config::checked::{Config, IdBytes, RegistryConfig, TopicMatch};
+use crate::core::decode::is_open_protocol;
 use crate::core::event::Rejection;
 use crate::core::failure::{Class, Failure};
 use crate::core::framing::{self, Compiled, Part, SchemaId};
@@ -104,6 +105,10 @@ impl Registry {
 
     /// A framed part of a record. Without a registry keys are left to whoever decodes them: a number of eight bytes may look alike.
     fn frame(&self, record: &Record, part: Part) -> Option<Frame> {
+        // Its lengths begin with zero bytes too.
+        if record.key.as_deref().is_some_and(is_open_protocol) {
+            return None;
+        }
         let bytes = match part {
             Part::Key => record.key.as_ref().filter(|_| self.0.http.is_some() && !self.has_other_key(record))?,
             Part::Value => record.value.as_ref().filter(|value| value.head().is_empty())?.body(),

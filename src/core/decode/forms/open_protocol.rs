@@ -22,9 +22,10 @@ const EVENTS_MAX: usize = 100_000;
 /// The flag of the columns that tell a row.
 const HANDLE: u64 = 2;
 
-/// Whether a record key is one of this protocol.
-pub(in super::super) fn is_key(key: &[u8]) -> bool {
-    key.len() > 16 && key.starts_with(&VERSION)
+/// Whether a record key is one of TiCDC's open protocol: the version, then the length of an object that follows.
+pub fn is_open_protocol(key: &[u8]) -> bool {
+    let length = key.strip_prefix(&VERSION).and_then(|rest| rest.split_first_chunk::<8>());
+    length.is_some_and(|(length, rest)| rest.first() == Some(&b'{') && u64::from_be_bytes(*length) <= rest.len() as u64)
 }
 
 #[derive(Deserialize)]

@@ -500,7 +500,7 @@ mod hostile {
         /// Bytes that begin as the open protocol's.
         #[test]
         fn open_protocol(key in prop::collection::vec(any::<u8>(), 9..60), value in ".{0,60}") {
-            let key = [&1u64.to_be_bytes()[..], &key].concat();
+            let key = [&1u64.to_be_bytes()[..], &2u64.to_be_bytes(), b"{}", &key].concat();
             all(&value, Some(&key), None);
         }
     }

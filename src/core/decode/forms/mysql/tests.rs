@@ -180,8 +180,9 @@ fn an_open_protocol_record_that_lacks_something_is_refused() {
         let why = open(&keys, &values, |_| ()).expect_err("refused");
         assert!(matches!(why.reason, "undecodable" | "missing_position"), "{why}");
     }
-    let key = [&1u64.to_be_bytes()[..], &u64::MAX.to_be_bytes(), b"{}"].concat();
-    let record = record("feed", Some(&key), None, &[]);
+    // A second length that leads beyond the key.
+    let key = [&1u64.to_be_bytes()[..], &with_lengths(&[ROW]), &u64::MAX.to_be_bytes(), b"{}"].concat();
+    let record = record("feed", Some(&key), Some(with_lengths(&[INSERT]).into()), &[]);
     let mut decoder = TopicDecoder::default();
     let opened = decoder.open(&record).expect("opened");
     assert!(decoder.read("feed", &opened).is_err());
