@@ -28,6 +28,7 @@ use crate::sink::{Statements, bookkeep, partial};
 
 use super::changes::{Work, cut};
 use super::classify::{classify_for, is_duplicate_key};
+use super::related::Part;
 use super::session::MysqlSession;
 use super::values::Params;
 
@@ -44,19 +45,24 @@ impl MysqlSession {
     /// Beside what the server says: [`Class::Record`] `incomparable_token`, `row_too_large`, `null_in_not_null`,
     /// `out_of_range`; [`Class::Operator`] for tables that cannot be written safely.
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        match self.attempt(plan, false).await {
+        let all: Vec<(usize, Part)> = (0..plan.tables.len()).map(|at| (at, Part::All)).collect();
+        match self.attempt(plan, &all, false).await {
             Err(refused) if parking::may_help(plan, &refused) => {
-                parking::outcome(refused, self.attempt(plan, true).await)
+                parking::outcome(refused, self.attempt(plan, &all, true).await)
+            }
+            Err(refused) if refused.is_foreign_key_violation() && !refused.connection_lost && all.len() > 1 => {
+                let steps = self.steps_by_parents(plan).await?;
+                parking::outcome(refused, self.attempt(plan, &steps, false).await)
             }
             outcome => outcome,
         }
     }
 
-    async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
+    async fn attempt(&mut self, plan: &Plan, steps: &[(usize, Part)], parks: bool) -> Result<Applied, Failure> {
         let mut works = plan.tables.iter().map(Work::new).collect::<Result<Vec<_>, _>>()?;
         works.iter_mut().for_each(|work| work.parks = parks);
         self.begin().await?;
-        match self.apply_inside(plan, &mut works).await {
+        match self.apply_inside(plan, steps, &mut works).await {
             Ok(tables) => {
                 self.commit().await?;
                 Ok(Applied { tables })
@@ -70,7 +76,12 @@ impl MysqlSession {
         }
     }
 
-    async fn apply_inside(&mut self, plan: &Plan, works: &mut [Work<'_>]) -> Result<Vec<TableOutcome>, Failure> {
+    async fn apply_inside(
+        &mut self,
+        plan: &Plan,
+        steps: &[(usize, Part)],
+        works: &mut [Work<'_>],
+    ) -> Result<Vec<TableOutcome>, Failure> {
         bookkeep::advance(self, plan).await?;
         for work in works.iter_mut().filter(|work| is_side(work)) {
             self.lock(work).await?;
@@ -84,8 +95,11 @@ impl MysqlSession {
             let orphans = bookkeep::delete_orphans(self, work.plan).await;
             let at = |failure: Failure| failure.context(format_args!("table {}", work.plan.table.name()));
             work.orphans = orphans.map_err(at)?;
-            self.write(work, plan.repair).await?;
-            if work.table().contract == Contract::FinalState {
+        }
+        for (at, part) in steps {
+            let work = &mut works[*at];
+            self.write(work, *part, plan.repair).await?;
+            if work.table().contract == Contract::FinalState && *part != Part::Deletes {
                 self.complete(work, plan.repair).await?;
             }
         }
@@ -130,8 +144,9 @@ impl MysqlSession {
     }
 
     /// Reads, decides and writes until no statement meets a row that was not there when it was read.
-    async fn write(&mut self, work: &mut Work<'_>, repair: bool) -> Result<(), Failure> {
-        let mut pending: Vec<usize> = (0..work.entries.len()).collect();
+    async fn write(&mut self, work: &mut Work<'_>, part: Part, repair: bool) -> Result<(), Failure> {
+        let wanted = |index: &usize| part == Part::All || (part == Part::Upserts) == work.entries[*index].is_upsert();
+        let mut pending: Vec<usize> = (0..work.entries.len()).filter(wanted).collect();
         for _ in 0..ATTEMPTS {
             if pending.is_empty() {
                 return Ok(());

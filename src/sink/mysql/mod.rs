@@ -10,6 +10,7 @@ mod classify;
 mod connect;
 mod describe;
 mod keys;
+mod related;
 mod session;
 mod values;
 

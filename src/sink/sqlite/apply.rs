@@ -44,6 +44,8 @@ impl SqliteSession {
 
     async fn attempt(&mut self, plan: &Plan, parks: bool) -> Result<Applied, Failure> {
         self.begin().await?;
+        // Tables of the pipeline that refer to each other are written in any order: foreign keys are checked by COMMIT.
+        self.execute("pragma defer_foreign_keys = on", &[]).await?;
         match self.apply_inside(plan, parks).await {
             Ok(tables) => {
                 self.commit().await?;

@@ -112,3 +112,36 @@ async fn orphans_delete_exactly_the_row_that_was_seen() {
         world.end().await;
     }
 }
+
+/// Tables that refer to each other are written in whatever order their foreign keys take; a row whose parent is nowhere is refused
+/// by a code that the lane waits for.
+#[tokio::test]
+async fn parents_and_children_of_one_batch() {
+    let mut world = world("related").await;
+    // The child's name sorts before its parent's: that is the order of a plan.
+    let parent = world.table("p", &SMALL.replace("TABLE t ", "TABLE p "), &["id"], HARD).await;
+    let ddl = "CREATE TABLE c (id BIGINT PRIMARY KEY, v BIGINT, _lastword_token VARBINARY(48), \
+               FOREIGN KEY (v) REFERENCES p (id))";
+    let child = world.table("c", ddl, &["id"], HARD).await;
+    let both = |children: &[(i64, i64)], at: u64, gone: &[i64], parents: &[(i64, u64)], dead: &[(i64, u64)]| {
+        let rows = children.iter().map(|(id, v)| upsert(at, vec![Value::Int(*id), Value::Int(*v)])).collect();
+        let gone = gone.iter().map(|id| delete(at, vec![Value::Int(*id)])).collect();
+        let mut plan = plan_of(&child, &[0, 1], rows, gone);
+        plan.tables.extend(small(&parent, parents, dead).tables);
+        plan
+    };
+    let counts = |tables: Vec<TableOutcome>| tables.iter().map(|table| table.applied).collect::<Vec<_>>();
+    let new = both(&[(1, 7), (2, 8)], 1, &[], &[(7, 1), (8, 1)], &[]);
+    assert_eq!(counts(world.session.apply(&new).await.expect("new").tables), [2, 2]);
+    // One child moves to a new parent, one goes, and both old parents go.
+    let moved = both(&[(1, 9)], 2, &[2], &[(9, 2)], &[(7, 2), (8, 2)]);
+    assert_eq!(counts(world.session.apply(&moved).await.expect("moved").tables), [2, 3]);
+    assert_eq!(world.rows("SELECT id, v FROM c").await, ["1 9"]);
+    assert_eq!(world.rows("SELECT id FROM p").await, ["9"]);
+    for plan in [both(&[(3, 50)], 3, &[], &[(51, 3)], &[]), both(&[], 3, &[], &[(51, 3)], &[(9, 3)])] {
+        let failure = world.session.apply(&plan).await.expect_err("no parent, or a child");
+        assert!(failure.class == Class::Record && failure.is_foreign_key_violation(), "{failure}");
+        assert_eq!(world.rows("SELECT id FROM p").await, ["9"]);
+    }
+    world.end().await;
+}

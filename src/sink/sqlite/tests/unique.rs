@@ -63,3 +63,24 @@ async fn children_are_not_lost() {
     let children = bench.session.query("select count(*) from child", &[]).await.expect("count");
     assert_eq!(children[0][0].as_int(), Some(2));
 }
+
+/// Tables that refer to each other are written in any order; a row whose parent is nowhere is refused by a code that the lane
+/// waits for, and nothing of its batch stays.
+#[tokio::test]
+async fn parents_and_children_of_one_batch() {
+    let mut bench = bench(true, COLUMN).await;
+    let child = "create table child (code text, id integer, primary key (code, id), \
+                 foreign key (code, id) references \"public.t\" deferrable initially immediate)";
+    bench.session.execute(child, &[]).await.expect("child");
+    bench.apply(&[up("k", 1, 1, "a"), up("k", 2, 1, "b")]).await;
+    bench.session.execute("insert into child values ('k', 1)", &[]).await.expect("children");
+    let before = bench.digest().await;
+    let failure = bench.session.apply(&bench.plan(&[del("k", 1, 2), del("k", 2, 2)])).await.expect_err("a child");
+    assert!(failure.class == Class::Record && failure.is_foreign_key_violation(), "{failure}");
+    assert_eq!(bench.digest().await, before);
+    // The child's row is gone by the end of the transaction.
+    let gone = "create trigger gone after delete on \"public.t\" begin delete from child where id = old.id; end";
+    bench.session.execute(gone, &[]).await.expect("trigger");
+    bench.apply(&[del("k", 1, 2)]).await;
+    assert_eq!(bench.rows().await, ["k2 b"]);
+}
