@@ -1,2 +1,4 @@
-insert into lastword.feed (pipeline, id, topic, source_schema, source_table, table_name) values (?, ?, ?, ?, ?, ?)
+insert into lastword.feed (pipeline, id, topic, source_schema, source_table, table_name, source_database,
+    source_server)
+values (?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (pipeline, id) do nothing

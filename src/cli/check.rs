@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::config::checked::Config;
+use crate::config::checked::{Config, TopicRule};
 use crate::config::effective;
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
@@ -33,6 +33,8 @@ const SAMPLE_WAIT: Duration = Duration::from_secs(15);
 struct Finding {
     topic: String,
     source_table: String,
+    /// The rule that decided; empty where the defaults did.
+    rule: String,
     into: String,
     contract: String,
     order: String,
@@ -53,6 +55,34 @@ struct Report {
     store: String,
     topics_without_incarnation: bool,
     tables: Vec<Finding>,
+    /// Rules that decided nothing, and why that is.
+    unused_rules: Vec<Unused>,
+}
+
+#[derive(Debug, Serialize)]
+struct Unused {
+    rule: String,
+    why: &'static str,
+}
+
+/// Rules that no topic meets, or that others take everything from. What a topic without change events will meet is not known.
+fn unused_rules(config: &Config, topics: &[TopicInfo], findings: &[Finding]) -> Vec<Unused> {
+    let judge = |rule: &TopicRule| {
+        let meant: Vec<&str> =
+            topics.iter().map(|topic| &*topic.topic).filter(|topic| rule.topic.matches(topic)).collect();
+        let label = rule.label();
+        let unknown =
+            |topic: &&str| findings.iter().any(|finding| finding.topic == **topic && finding.verdict == "unknown");
+        let why = if meant.is_empty() {
+            "the source has no such topic (yet)"
+        } else if findings.iter().any(|finding| finding.rule == label) || meant.iter().any(unknown) {
+            return None;
+        } else {
+            "another rule is asked before it, or the source table is not among the last records"
+        };
+        Some(Unused { rule: label, why })
+    };
+    config.tables.iter().filter_map(judge).collect()
 }
 
 /// Judges everything that can be judged without changing anything.
@@ -77,6 +107,7 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
         configuration: effective(&config),
         store,
         topics_without_incarnation: topics.iter().any(|topic| &*topic.incarnation == crate::source::NO_INCARNATION),
+        unused_rules: unused_rules(&config, &topics, &findings),
         tables: findings,
     };
     context.output.result(&report, render)?;
@@ -175,8 +206,9 @@ async fn judge(
         // A table that is not there yet is ordered by the source unless a rule says otherwise.
         let rule = tables.rule(&topic.topic, &event.table);
         let by_source = has_position
-            && rule.is_some_and(|(topic, rule, _)| {
-                rule.contract == Contract::FinalState && topic.is_none_or(|topic| topic.order_by.is_empty())
+            && rule.is_some_and(|ruled| {
+                ruled.table.contract == Contract::FinalState
+                    && ruled.topic.is_none_or(|topic| topic.order_by.is_empty())
             });
         finding.scope = by_source.then(|| (finding.table.take().unwrap_or_else(|| finding.into.clone()), scope));
         findings.insert((event.table.clone(), has_position), finding);
@@ -187,6 +219,7 @@ async fn judge(
         return Ok(vec![Finding {
             topic: topic.topic.to_string(),
             source_table: String::new(),
+            rule: String::new(),
             into: String::new(),
             contract: config.defaults.contract.to_string(),
             order: String::new(),
@@ -201,11 +234,14 @@ async fn judge(
 
 async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Finding, Failure> {
     let rule = tables.rule(met.topic, met.source);
-    let (contract, into) = rule
-        .map_or_else(|| (config.defaults.contract, String::new()), |(_, rule, name)| (rule.contract, name.to_string()));
+    let contract = rule.map_or(config.defaults.contract, |ruled| ruled.table.contract);
+    let name = rule.and_then(|ruled| ruled.name(met.topic, met.source, tables.dialect()).ok());
+    let into = name.map(|name| name.to_string()).unwrap_or_default();
+    let skipped = || config.rule_for(met.topic, Some(&met.source.table)).map(TopicRule::label);
     let mut finding = Finding {
         topic: met.topic.to_owned(),
         source_table: met.source.to_string(),
+        rule: rule.map_or_else(skipped, |ruled| ruled.topic.map(TopicRule::label)).unwrap_or_default(),
         into,
         contract: contract.to_string(),
         order: String::new(),
@@ -260,11 +296,12 @@ fn render(report: &Report) -> String {
     if report.topics_without_incarnation {
         page.push_str("# the source tells no topic ids: a topic that is made anew is noticed only by its offsets\n\n");
     }
-    let mut rows = table(&["topic", "source table", "into", "contract", "order", "verdict", "why"], &[]);
+    let mut rows = table(&["topic", "source table", "rule", "into", "contract", "order", "verdict", "why"], &[]);
     for finding in &report.tables {
         rows.add_row([
             printable(&finding.topic),
             printable(&finding.source_table),
+            if finding.rule.is_empty() { "[defaults]".to_owned() } else { printable(&finding.rule) },
             printable(&finding.into),
             finding.contract.clone(),
             finding.order.clone(),
@@ -273,5 +310,8 @@ fn render(report: &Report) -> String {
         ]);
     }
     page.push_str(&format!("{rows}\n"));
+    for unused in &report.unused_rules {
+        page.push_str(&format!("warning: the rule for {} decides nothing: {}\n", printable(&unused.rule), unused.why));
+    }
     page
 }

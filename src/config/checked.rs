@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::decode::{TopicDecoder, TopicRules};
+use crate::core::decode::{Binary, CellRules, TopicDecoder, TopicRules};
 use crate::core::dialect::Dialect;
+use crate::core::event::{Rejection, SourceTable};
+use crate::core::naming::{Case, Columns, Event, Template, reserved, source_name};
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 use crate::core::unavailable::Unavailable;
 
@@ -54,7 +56,65 @@ impl Config {
     }
 }
 
+/// What the configuration says about a source table.
+#[derive(Clone, Copy, Debug)]
+pub struct Ruled<'c> {
+    /// The rule that decided, unless it were the defaults.
+    pub topic: Option<&'c TopicRule>,
+    /// How the table is treated.
+    pub table: &'c TableRule,
+}
+
+impl Ruled<'_> {
+    /// The destination's table. Refused where the template asks for what the events do not carry, or where the name is not one that
+    /// can be written to.
+    pub fn name(&self, topic: &str, source: &SourceTable, dialect: Dialect) -> Result<TableName, Rejection> {
+        let name = match &self.table.into {
+            None => source_name(source, self.table.table_case),
+            Some(template) => {
+                let groups = self.topic.and_then(|rule| rule.topic.groups(topic));
+                template.table(&Event { topic, source, groups }, self.table.table_case)?
+            }
+        };
+        let refuse = |what: String| Rejection::table("name", format!("{source} (topic {topic}): {what}"));
+        for part in name.schema.as_deref().into_iter().chain([name.table.as_str()]) {
+            dialect.check_name(part).map_err(refuse)?;
+        }
+        match reserved(dialect, &name) {
+            Some(why) => Err(refuse(format!("{name} {why}"))),
+            None => Ok(name),
+        }
+    }
+
+    /// Whether the table's name is made of the source's: then two source tables that come to one name do so by accident.
+    pub fn is_derived(&self) -> bool {
+        self.table.into.as_ref().is_none_or(|template| template.plain().is_none())
+    }
+}
+
 impl Config {
+    /// The rule for a topic and source table; `None` if they are left out.
+    pub fn ruled(&self, topic: &str, source: &SourceTable) -> Option<Ruled<'_>> {
+        let (full, bare) = (source.to_string(), source.table.as_str());
+        let meant = |name: &str| self.rule_for(topic, Some(name));
+        let rule = meant(&full).filter(|rule| rule.source_table.is_some()).or_else(|| meant(bare));
+        if rule.is_some_and(|rule| rule.skip) {
+            return None;
+        }
+        Some(Ruled { topic: rule, table: rule.map_or(&self.defaults, |rule| &rule.rule) })
+    }
+
+    /// How the cells of a table are read.
+    pub fn cell_rules(&self, rule: &TableRule) -> CellRules {
+        CellRules {
+            plain: self.plain,
+            unavailable: Arc::clone(&rule.unavailable),
+            binary: rule.binary,
+            on_unrepresentable: Arc::new(rule.columns.choices()),
+            dialect: Some(self.sink.dialect),
+        }
+    }
+
     /// A decoder for the records of a topic: by the first rule for the topic that says something about them.
     pub fn decoder(&self, topic: &str) -> TopicDecoder {
         let rules = || self.tables.iter().filter(|rule| rule.topic.matches(topic));
@@ -144,6 +204,12 @@ pub struct BatchConfig {
 /// How a table is treated.
 #[derive(Clone, Debug)]
 pub struct TableRule {
+    /// Its name, instead of the source's.
+    pub into: Option<Template>,
+    /// Style of the names that come from the source.
+    pub table_case: Case,
+    /// Its columns and their names.
+    pub columns: Columns,
     /// Wanted contract.
     pub contract: Contract,
     /// What a delete does.
@@ -158,6 +224,8 @@ pub struct TableRule {
     pub offset_order: bool,
     /// What stands in events for a value that the connector did not see.
     pub unavailable: Arc<Unavailable>,
+    /// What text in bytes columns is; `None` refuses it.
+    pub binary: Option<Binary>,
     /// What becomes of tombstones that nothing needs any more.
     pub tombstones: TombstoneRule,
     /// What becomes of rows that a finished snapshot did not contain.
@@ -202,18 +270,24 @@ pub struct TopicRule {
     pub flat_prefix: Option<String>,
     /// What the bytes of record keys are; without one they tell it.
     pub key_format: Option<KeyFormat>,
-    /// Destination table instead of the source's.
-    pub into: Option<TableName>,
-    /// Business key instead of the record key's fields.
+    /// Business key instead of the record key's fields: source columns.
     pub key: Option<Vec<String>>,
-    /// Columns that order changes instead of the source's position.
+    /// Source columns that order changes instead of the source's position.
     pub order_by: Vec<String>,
-    /// Columns that are not written.
-    pub exclude_columns: Vec<String>,
     /// Events of these topics are not applied at all.
     pub skip: bool,
     /// The rest.
     pub rule: TableRule,
+}
+
+impl TopicRule {
+    /// The rule as people find it in the configuration.
+    pub fn label(&self) -> String {
+        match &self.source_table {
+            Some(table) => format!("{} (source_table {table})", self.topic.as_str()),
+            None => self.topic.as_str().to_owned(),
+        }
+    }
 }
 
 /// Which topics a rule is for.
@@ -231,6 +305,22 @@ impl TopicMatch {
         match self {
             Self::Name(name) => name == topic,
             Self::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
+
+    /// Groups of the expression in a topic's name.
+    pub fn groups<'t>(&self, topic: &'t str) -> Option<regex::Captures<'t>> {
+        match self {
+            Self::Name(_) => None,
+            Self::Pattern(pattern) => pattern.captures(topic),
+        }
+    }
+
+    /// As it is written in the configuration.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Name(name) => name,
+            Self::Pattern(pattern) => pattern.as_str(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The configuration that holds, as TOML: every default written out, no secret in it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use crate::core::naming::{Columns, Pattern};
 use crate::core::table::{DeleteMode, TokenStorage};
 
 use super::checked::{
     Config, FileConfig, KafkaConfig, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, SourceConfig,
-    Start, TableRule, TopicMatch, TopicRule,
+    Start, TableRule, TopicRule,
 };
 use super::secret::{HIDDEN, redact_url};
 use super::units::{format_duration, format_size};
@@ -114,13 +116,7 @@ fn write_files(page: &mut Page, file: &FileConfig) {
 }
 
 fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
-    page.section("[[table]]").text(
-        "topic",
-        match &rule.topic {
-            TopicMatch::Name(name) => name,
-            TopicMatch::Pattern(pattern) => pattern.as_str(),
-        },
-    );
+    page.section("[[table]]").text("topic", rule.topic.as_str());
     if let Some(table) = &rule.source_table {
         page.text("source_table", table);
     }
@@ -137,25 +133,40 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
     if let Some(format) = rule.key_format {
         page.text("key_format", format.name());
     }
-    if let Some(into) = &rule.into {
-        page.text("into", &into.to_string());
-    }
     if let Some(key) = &rule.key {
         page.list("key", key);
     }
     if !rule.order_by.is_empty() {
         page.list("order_by", &rule.order_by);
     }
-    if !rule.exclude_columns.is_empty() {
-        page.list("exclude_columns", &rule.exclude_columns);
-    }
     write_rule(page, &rule.rule);
+    let columns = &rule.rule.columns;
+    let named: BTreeSet<&String> = columns.renamed.keys().chain(columns.on_unrepresentable.keys()).collect();
+    for column in named {
+        page.section(&format!("[table.columns.{}]", quoted(column)));
+        if let Some(to) = columns.renamed.get(column) {
+            page.text("to", to);
+        }
+        if let Some(choice) = columns.on_unrepresentable.get(column) {
+            page.text("on_unrepresentable", choice.word());
+        }
+    }
 }
 
 fn write_rule(page: &mut Page, rule: &TableRule) {
     let is_change_log = rule.contract == crate::core::table::Contract::ChangeLog;
+    if let Some(into) = &rule.into {
+        page.text("into", &into.to_string());
+    }
+    page.text("table_case", rule.table_case.as_str());
+    if !is_change_log {
+        write_columns(page, &rule.columns);
+    }
     page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
     page.plain("single_writer", rule.single_writer).text("unavailable_value", rule.unavailable.written());
+    if let Some(binary) = rule.binary {
+        page.text("binary", binary.word());
+    }
     // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
     if is_change_log {
         return;
@@ -185,6 +196,21 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
             Resnapshot::Sweep => "sweep",
         },
     );
+}
+
+fn write_columns(page: &mut Page, columns: &Columns) {
+    let texts = |patterns: &[Pattern]| patterns.iter().map(|pattern| pattern.as_str().to_owned()).collect::<Vec<_>>();
+    page.text("column_case", columns.names.case.as_str());
+    for (key, text) in [("column_prefix", &columns.names.prefix), ("column_suffix", &columns.names.suffix)] {
+        if !text.is_empty() {
+            page.text(key, text);
+        }
+    }
+    for (key, patterns) in [("include_columns", &columns.include), ("exclude_columns", &columns.exclude)] {
+        if !patterns.is_empty() {
+            page.list(key, &texts(patterns));
+        }
+    }
 }
 
 /// TOML as it grows.

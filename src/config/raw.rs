@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use crate::core::decode::{Binary, OnUnrepresentable};
+use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
 use super::checked::{Form, KeyFormat, OnBadRecord, OnRegression, PlainDecimal, PlainTime, Resnapshot, Start};
@@ -70,11 +72,25 @@ words!(DeleteMode { "hard" => DeleteMode::Hard, "soft" => DeleteMode::Soft, "ign
 words!(TokenStorage { "column" => TokenStorage::Column, "side" => TokenStorage::Side });
 words!(Evolve { "none" => Evolve::None, "add" => Evolve::Add, "widen" => Evolve::Widen });
 words!(PlainDecimal { "base64" => PlainDecimal::Base64, "text" => PlainDecimal::Text });
+words!(Binary { "base64" => Binary::Base64, "base64url" => Binary::Base64Url, "hex" => Binary::Hex });
+words!(OnUnrepresentable {
+    "refuse" => OnUnrepresentable::Refuse,
+    "quarantine" => OnUnrepresentable::Quarantine,
+    "null" => OnUnrepresentable::Null,
+    "clamp" => OnUnrepresentable::Clamp,
+});
 words!(PlainTime {
     "adaptive" => PlainTime::Adaptive,
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
+});
+words!(Case {
+    "keep" => Case::Keep,
+    "lower" => Case::Lower,
+    "upper" => Case::Upper,
+    "snake" => Case::Snake,
+    "camel" => Case::Camel,
 });
 words!(Resnapshot { "keep" => Resnapshot::Keep, "sweep" => Resnapshot::Sweep });
 words!(OnRegression { "halt" => OnRegression::Halt, "quarantine" => OnRegression::Quarantine });
@@ -143,6 +159,20 @@ impl Read for Properties {
         };
         let properties: Vec<Option<_>> = entries.iter().map(read).collect();
         properties.into_iter().collect()
+    }
+}
+
+/// `[table.columns.NAME]`, by the columns' names in the source.
+pub type RawColumns = Vec<(String, RawColumn)>;
+
+impl Read for RawColumns {
+    fn read(node: &Node, key: &str, report: &mut Report) -> Option<Self> {
+        let Data::Table { entries, .. } = &node.data else { return refuse(node, key, "a table", report) };
+        let read = |(name, node): &(String, Node)| {
+            Some((name.clone(), RawColumn::read(node, &format!("{key}.{name}"), report)?))
+        };
+        let columns: Vec<Option<_>> = entries.iter().map(read).collect();
+        columns.into_iter().collect()
     }
 }
 
@@ -297,6 +327,16 @@ section! {
 section! {
     /// `[defaults]`
     RawDefaults {
+        /// Destination table.
+        into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Wanted contract.
         contract: Contract,
         /// What a delete does.
@@ -313,6 +353,8 @@ section! {
         offset_order: bool,
         /// What stands for a value that the connector did not see.
         unavailable_value: String,
+        /// What text in bytes columns is.
+        binary: Binary,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -335,12 +377,24 @@ section! {
         key_format: KeyFormat,
         /// Destination table.
         into: String,
+        /// Style of table names of the source.
+        table_case: Case,
+        /// Style of column names of the source.
+        column_case: Case,
+        /// Put before them.
+        column_prefix: String,
+        /// Put behind them.
+        column_suffix: String,
         /// Business key.
         key: Texts,
         /// Columns that order changes.
         order_by: Texts,
+        /// Columns that are written.
+        include_columns: Texts,
         /// Columns that are not written.
         exclude_columns: Texts,
+        /// Single columns.
+        columns: RawColumns,
         /// Applies nothing.
         skip: bool,
         /// As in [`RawDefaults`], like all that follow.
@@ -359,10 +413,22 @@ section! {
         offset_order: bool,
         /// What stands for a value that the connector did not see.
         unavailable_value: String,
+        /// What text in bytes columns is.
+        binary: Binary,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
         resnapshot: Resnapshot,
+    }
+}
+
+section! {
+    /// `[table.columns.NAME]`
+    RawColumn {
+        /// The destination's name of the column.
+        to: String,
+        /// What becomes of values that the column cannot hold.
+        on_unrepresentable: OnUnrepresentable,
     }
 }
 

@@ -62,9 +62,27 @@ pub struct RowSchema {
     pub id: u64,
     /// The fields.
     pub fields: Vec<Field>,
+    /// Which cell of the row each field is, where only some are selected.
+    places: Option<Vec<usize>>,
 }
 
 impl RowSchema {
+    /// All fields of a row.
+    pub fn new(id: u64, fields: Vec<Field>) -> Self {
+        Self { id, fields, places: None }
+    }
+
+    /// Some fields of a row, perhaps under other names, each with its cell.
+    pub fn selected(id: u64, fields: Vec<Field>, places: Vec<usize>) -> Self {
+        Self { id, fields, places: Some(places) }
+    }
+
+    /// The fields, each with the index of its cell in the row.
+    pub fn placed(&self) -> impl Iterator<Item = (usize, &Field)> {
+        let place = |at| self.places.as_ref().and_then(|places| places.get(at).copied()).unwrap_or(at);
+        self.fields.iter().enumerate().map(move |(at, field)| (place(at), field))
+    }
+
     /// Index of a field by name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| field.name == name)

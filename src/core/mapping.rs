@@ -86,17 +86,17 @@ pub struct PartialRow {
 }
 
 impl Mapping {
-    /// Finds a column for every field and a value for every key column, or says what is missing and what to do.
+    /// Finds a column for every field and a value for every key column, or says what is missing and what to do. Fields have the
+    /// names of columns, as does `order_by`.
     pub fn new(
         table: Arc<Table>,
         row: Option<&RowSchema>,
         key: Option<&RowSchema>,
-        exclude: &[String],
         order_by: &[String],
         order: OrderPolicy,
         rules: CellRules,
     ) -> Result<Self, Rejection> {
-        let mut found = sources_of(&table, row, key, exclude)?;
+        let mut found = sources_of(&table, row, key)?;
         found.sort_by_key(|(column, _)| *column);
         let columns: Arc<[usize]> = found.iter().map(|(column, _)| *column).collect();
         let at = |column: usize| columns.iter().position(|known| *known == column);
@@ -261,21 +261,11 @@ type Found = Vec<(usize, Source)>;
 
 /// A source for every field of the row, and of the record key for columns that the row does not have (a key column that is
 /// excluded from the value stays in the key).
-fn sources_of(
-    table: &Table,
-    row: Option<&RowSchema>,
-    key: Option<&RowSchema>,
-    exclude: &[String],
-) -> Result<Found, Rejection> {
+fn sources_of(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -> Result<Found, Rejection> {
     let mut found: Found = Vec::new();
-    let row_fields =
-        row.iter().flat_map(|schema| schema.fields.iter().enumerate()).map(|(at, field)| (at, field, true));
-    let key_fields =
-        key.iter().flat_map(|schema| schema.fields.iter().enumerate()).map(|(at, field)| (at, field, false));
+    let row_fields = row.iter().flat_map(|schema| schema.placed()).map(|(field, described)| (field, described, true));
+    let key_fields = key.iter().flat_map(|schema| schema.placed()).map(|(field, described)| (field, described, false));
     for (field, described, in_row) in row_fields.chain(key_fields) {
-        if exclude.contains(&described.name) {
-            continue;
-        }
         let Some(column) = table.shape.position(&described.name) else {
             if in_row {
                 return Err(unknown_column(table, &described.name));
@@ -352,11 +342,13 @@ fn missing_key(table: &Table, column: usize) -> Rejection {
 fn delete_key(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -> Result<Vec<Source>, Rejection> {
     let source = |column: &usize| {
         let name = &table.shape.columns[*column].name;
-        let in_key = key.and_then(|schema| Some((schema, schema.position(name)?)));
-        let in_row = row.and_then(|schema| Some((schema, schema.position(name)?)));
-        match (in_key, in_row) {
-            (Some((schema, field)), _) => Ok(Source::Key { field, described: schema.fields[field].clone() }),
-            (None, Some((schema, field))) => Ok(Source::Row { field, described: schema.fields[field].clone() }),
+        let of = |schema: Option<&RowSchema>| {
+            let (field, described) = schema?.placed().find(|(_, field)| field.name == *name)?;
+            Some((field, described.clone()))
+        };
+        match (of(key), of(row)) {
+            (Some((field, described)), _) => Ok(Source::Key { field, described }),
+            (None, Some((field, described))) => Ok(Source::Row { field, described }),
             (None, None) => Err(missing_key(table, *column)),
         }
     };

@@ -19,6 +19,7 @@ pub mod lane;
 pub mod ledger;
 pub mod mapping;
 pub mod merge;
+pub mod naming;
 pub mod nulls;
 pub mod order;
 pub mod parking;

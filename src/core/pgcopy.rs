@@ -1,15 +1,17 @@
-//! PostgreSQL's binary format, without any I/O: rows of `COPY … (FORMAT binary)` and single values.
+//! PostgreSQL's forms of values, without any I/O: binary rows of `COPY` and single values; text is in [`literal`].
 //!
 //! Values are written exactly or not at all. What the server would round or cut without a word (digits of a decimal
 //! beyond the column's scale, fractions of a second beyond its precision) is refused here, as is what it could not hold;
 //! the error names the column, never the value. Nothing here decides a conversion: [`super::decode`] has done that.
 
+pub mod literal;
 mod numeric;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::calendar::DAY_MICROS;
 use super::table::{Column, ColumnType};
-use super::value::Value;
+use super::value::{INFINITE_DAY, INFINITE_TIME, Value};
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 const EPOCH_DAYS: i64 = 10_957;
@@ -23,8 +25,10 @@ const DAY_END: i64 = 2_147_483_494 - 2_451_545;
 const MICROS_MIN: i64 = -211_813_488_000_000_000;
 /// First microsecond that is too late, since 2000.
 const MICROS_END: i64 = 9_223_371_331_200_000_000;
-/// 24:00:00.
-const DAY_MICROS: i64 = 86_400_000_000;
+/// First offset of a zone that is too large, in seconds.
+const ZONE_END: i32 = 16 * 3600;
+/// What PostgreSQL 17 reads as an infinite interval; before, it is a number like others.
+const INFINITE_INTERVALS: [(i32, i32, i64); 2] = [(i32::MAX, i32::MAX, i64::MAX), (i32::MIN, i32::MIN, i64::MIN)];
 
 /// A type of PostgreSQL with the limits that matter for writing it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +51,24 @@ pub enum PgType {
     Numeric(Option<(u32, i32)>),
     /// `text` and whatever has its binary form.
     Text,
+    /// `name`
+    Name,
+    /// `"char"`
+    Char,
     /// `bytea`
     Bytea,
+    /// `bit` and `bit varying`
+    Bits,
+    /// `point`
+    Point,
     /// `date`
     Date,
     /// `time` with so many fraction digits.
     Time(u8),
+    /// `timetz` with so many fraction digits.
+    TimeTz(u8),
+    /// `interval` of all fields with so many fraction digits.
+    Interval(u8),
     /// `timestamp` with so many fraction digits.
     Timestamp(u8),
     /// `timestamptz` with so many fraction digits.
@@ -66,24 +82,37 @@ pub enum PgType {
 }
 
 impl PgType {
-    /// The type of a column as [`crate::sink::postgres`] describes it; `None` for one that is not supported.
+    /// The type of a column as [`crate::sink::postgres`] describes it; `None` for one that is written as text.
     pub fn of_column(column: &Column) -> Option<Self> {
-        Some(match column.kind {
+        Self::of_type(&column.kind, &column.native)
+    }
+
+    fn of_type(kind: &ColumnType, native: &str) -> Option<Self> {
+        Some(match *kind {
             ColumnType::Bool => Self::Bool,
             ColumnType::Int { bits: 16, unsigned: false } => Self::Int2,
             ColumnType::Int { bits: 32, unsigned: false } => Self::Int4,
             ColumnType::Int { bits: 64, unsigned: false } => Self::Int8,
+            ColumnType::Int { bits: 32, unsigned: true } => Self::Oid,
             ColumnType::Float32 => Self::Float4,
             ColumnType::Float64 => Self::Float8,
             ColumnType::Decimal { limit } => Self::Numeric(limit),
-            ColumnType::Text { .. } => Self::Text,
+            ColumnType::Text { .. } => match native {
+                "name" => Self::Name,
+                "\"char\"" => Self::Char,
+                _ => Self::Text,
+            },
             ColumnType::Bytes { .. } => Self::Bytea,
             ColumnType::Date => Self::Date,
             ColumnType::Time { digits } => Self::Time(digits),
+            ColumnType::TimeTz { digits } => Self::TimeTz(digits),
+            ColumnType::Interval { digits } => Self::Interval(digits),
+            ColumnType::Bits { .. } => Self::Bits,
+            ColumnType::Point => Self::Point,
             ColumnType::Timestamp { digits } => Self::Timestamp(digits),
             ColumnType::TimestampTz { digits } => Self::TimestampTz(digits),
             ColumnType::Uuid => Self::Uuid,
-            ColumnType::Json if column.native == "jsonb" => Self::Jsonb,
+            ColumnType::Json if native == "jsonb" => Self::Jsonb,
             ColumnType::Json => Self::Json,
             _ => return None,
         })
@@ -114,9 +143,15 @@ pub enum Misfit {
     /// NaN or an infinity of a type that has them beside its values.
     #[error("a special value (NaN or infinity)")]
     Special,
-    /// Too long for the protocol.
-    #[error("a value of 2 GiB or more")]
+    /// Too long for the type, which would cut it, or for the protocol.
+    #[error("a value that is too long")]
     Length,
+    /// Lists in a list that differ in length, are empty or too deep.
+    #[error("a list of lists that is no array of PostgreSQL: of different lengths, empty, or too deep")]
+    Shape,
+    /// A map with a key twice.
+    #[error("a map that has a key twice")]
+    Twice,
 }
 
 /// Begins a stream: signature, flags, no extension.
@@ -173,6 +208,13 @@ pub fn put_value(out: &mut BytesMut, kind: PgType, value: &Value) -> Result<(), 
         (PgType::Numeric(limit), Value::Int(number)) => numeric::put(out, &number.to_string(), limit)?,
         (PgType::Numeric(limit), Value::UInt(number)) => numeric::put(out, &number.to_string(), limit)?,
         (PgType::Text, Value::Text(text) | Value::Json(text) | Value::Decimal(text)) => put_text(out, text)?,
+        (PgType::Name, Value::Text(text)) if text.len() > literal::NAME_BYTES => return Err(Misfit::Length),
+        (PgType::Name, Value::Text(text)) => put_text(out, text)?,
+        (PgType::Char, Value::Text(text)) => match str::as_bytes(text) {
+            [] => out.put_u8(0),
+            [byte] => out.put_u8(*byte),
+            _ => return Err(Misfit::Length),
+        },
         (PgType::Json, Value::Json(text) | Value::Text(text)) => put_text(out, text)?,
         (PgType::Jsonb, Value::Json(text) | Value::Text(text)) => {
             out.put_u8(1);
@@ -182,6 +224,28 @@ pub fn put_value(out: &mut BytesMut, kind: PgType, value: &Value) -> Result<(), 
         (PgType::Uuid, Value::Uuid(bytes)) => out.put_slice(bytes),
         (PgType::Date, Value::Date(days)) => out.put_i32(date(*days)?),
         (PgType::Time(digits), Value::Time(micros)) => out.put_i64(time(*micros, digits)?),
+        (PgType::TimeTz(digits), Value::TimeTz { micros, offset }) => {
+            out.put_i64(time(*micros, digits)?);
+            // Seconds west of UTC.
+            out.put_i32(if offset.abs() < ZONE_END { -offset } else { return Err(Misfit::Range) });
+        }
+        (PgType::Interval(digits), Value::Interval { months, days, micros }) => {
+            if INFINITE_INTERVALS.contains(&(*months, *days, *micros)) {
+                return Err(Misfit::Range);
+            }
+            out.put_i64(whole(*micros, digits)?);
+            out.put_i32(*days);
+            out.put_i32(*months);
+        }
+        (PgType::Bits, Value::Bits { length, bytes }) if bytes.len() == length.div_ceil(8) as usize => {
+            out.put_i32(i32::try_from(*length).map_err(|_| Misfit::Length)?);
+            out.put_slice(bytes);
+        }
+        (PgType::Point, value) => {
+            let (x, y) = point_of(value)?;
+            out.put_f64(x);
+            out.put_f64(y);
+        }
         (PgType::Timestamp(digits), Value::Timestamp(micros))
         | (PgType::TimestampTz(digits), Value::TimestampTz(micros)) => out.put_i64(instant(*micros, digits)?),
         _ => return Err(Misfit::Kind),
@@ -205,7 +269,28 @@ fn put_text(out: &mut BytesMut, text: &str) -> Result<(), Misfit> {
     Ok(())
 }
 
+/// The coordinates of a shape that is a point of the plane.
+fn point_of(value: &Value) -> Result<(f64, f64), Misfit> {
+    let Value::Geometry { wkb, .. } = value else { return Err(Misfit::Kind) };
+    let number = |at: usize, little: bool| {
+        let bytes: Option<[u8; 8]> = wkb.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(|bytes| if little { f64::from_le_bytes(bytes) } else { f64::from_be_bytes(bytes) })
+    };
+    let little = match wkb.as_ref().get(..5) {
+        Some([1, 1, 0, 0, 0]) => true,
+        Some([0, 0, 0, 0, 1]) => false,
+        _ => return Err(Misfit::Kind),
+    };
+    match (number(5, little), number(13, little)) {
+        (Some(x), Some(y)) if wkb.len() == 21 => Ok((x, y)),
+        _ => Err(Misfit::Binary),
+    }
+}
+
 fn date(days: i32) -> Result<i32, Misfit> {
+    if days == INFINITE_DAY.0 || days == INFINITE_DAY.1 {
+        return Ok(days);
+    }
     let shifted = i64::from(days) - EPOCH_DAYS;
     if !(DAY_MIN..DAY_END).contains(&shifted) {
         return Err(Misfit::Range);
@@ -221,6 +306,9 @@ fn time(micros: i64, digits: u8) -> Result<i64, Misfit> {
 }
 
 fn instant(micros: i64, digits: u8) -> Result<i64, Misfit> {
+    if micros == INFINITE_TIME.0 || micros == INFINITE_TIME.1 {
+        return Ok(micros);
+    }
     let shifted = micros.checked_sub(EPOCH_MICROS).ok_or(Misfit::Range)?;
     if !(MICROS_MIN..MICROS_END).contains(&shifted) {
         return Err(Misfit::Range);
@@ -245,7 +333,7 @@ pub fn read_value(kind: PgType, bytes: &[u8]) -> Result<Value, Misfit> {
         PgType::Float4 => Value::Float32(f32::from_be_bytes(fixed(bytes)?)),
         PgType::Float8 => Value::Float64(f64::from_be_bytes(fixed(bytes)?)),
         PgType::Numeric(_) => Value::Decimal(numeric::read(bytes)?.into()),
-        PgType::Text => Value::text(text(bytes)?),
+        PgType::Text | PgType::Name | PgType::Char => Value::text(text(bytes)?),
         PgType::Json => Value::Json(text(bytes)?.into()),
         PgType::Jsonb => match bytes.split_first() {
             Some((1, rest)) => Value::Json(text(rest)?.into()),
@@ -255,21 +343,29 @@ pub fn read_value(kind: PgType, bytes: &[u8]) -> Result<Value, Misfit> {
         PgType::Uuid => Value::Uuid(fixed(bytes)?),
         PgType::Date => {
             let days = i64::from(i32::from_be_bytes(fixed(bytes)?));
-            if !(DAY_MIN..DAY_END).contains(&days) {
-                return Err(Misfit::Special);
+            match i32::try_from(days) {
+                Ok(infinite) if infinite == INFINITE_DAY.0 || infinite == INFINITE_DAY.1 => Value::Date(infinite),
+                _ if !(DAY_MIN..DAY_END).contains(&days) => return Err(Misfit::Binary),
+                _ => Value::Date(i32::try_from(days + EPOCH_DAYS).map_err(|_| Misfit::Range)?),
             }
-            Value::Date(i32::try_from(days + EPOCH_DAYS).map_err(|_| Misfit::Range)?)
         }
         PgType::Time(_) => Value::Time(i64::from_be_bytes(fixed(bytes)?)),
         PgType::Timestamp(_) => Value::Timestamp(read_instant(bytes)?),
         PgType::TimestampTz(_) => Value::TimestampTz(read_instant(bytes)?),
+        // No statement of ours returns them.
+        PgType::TimeTz(_) | PgType::Interval(_) | PgType::Bits | PgType::Point => {
+            return Err(Misfit::Kind);
+        }
     })
 }
 
 fn read_instant(bytes: &[u8]) -> Result<i64, Misfit> {
     let micros = i64::from_be_bytes(fixed(bytes)?);
+    if micros == INFINITE_TIME.0 || micros == INFINITE_TIME.1 {
+        return Ok(micros);
+    }
     if !(MICROS_MIN..MICROS_END).contains(&micros) {
-        return Err(Misfit::Special);
+        return Err(Misfit::Binary);
     }
     micros.checked_add(EPOCH_MICROS).ok_or(Misfit::Range)
 }
@@ -311,10 +407,10 @@ mod tests {
         put_value(&mut out, PgType::Date, &Value::Date(10_957)).expect("2000-01-01");
         put_value(&mut out, PgType::TimestampTz(6), &Value::TimestampTz(EPOCH_MICROS)).expect("2000-01-01");
         assert_eq!(&out[..], [0; 12]);
-        for days in [i32::MIN, i32::MAX, -2_451_545 + 10_957 - 1] {
+        for days in [i32::MIN + 1, i32::MAX - 1, -2_451_545 + 10_957 - 1] {
             assert_eq!(round_trip(PgType::Date, &Value::Date(days)), Err(Misfit::Range), "{days}");
         }
-        for micros in [i64::MIN, MICROS_MIN + EPOCH_MICROS - 1] {
+        for micros in [i64::MIN + 1, MICROS_MIN + EPOCH_MICROS - 1] {
             assert_eq!(round_trip(PgType::Timestamp(6), &Value::Timestamp(micros)), Err(Misfit::Range), "{micros}");
         }
         for micros in [-1, DAY_MICROS + 1] {
@@ -336,6 +432,35 @@ mod tests {
         let mut out = BytesMut::from(&b"before"[..]);
         assert!(put_field(&mut out, PgType::Text, &Value::text("a\0b")).is_err());
         assert_eq!(&out[..], b"before", "an error leaves nothing behind");
+    }
+
+    #[test]
+    fn infinities_are_the_server_s() {
+        let bytes = |kind, value: Value| {
+            let mut out = BytesMut::new();
+            put_value(&mut out, kind, &value).expect("fits");
+            assert_eq!(read_value(kind, &out), Ok(value));
+            out
+        };
+        assert_eq!(&bytes(PgType::Date, Value::Date(INFINITE_DAY.0))[..], i32::MAX.to_be_bytes());
+        assert_eq!(&bytes(PgType::Timestamp(0), Value::Timestamp(INFINITE_TIME.1))[..], i64::MIN.to_be_bytes());
+        assert_eq!(bytes(PgType::Numeric(Some((4, 2))), Value::Decimal("NaN".into()))[4..6], [0xc0, 0]);
+        assert_eq!(bytes(PgType::Numeric(None), Value::Decimal("-Infinity".into()))[4..6], [0xf0, 0]);
+    }
+
+    #[test]
+    fn what_only_looks_like_its_type_is_refused() {
+        let refused = |kind, value: Value| put_value(&mut BytesMut::new(), kind, &value).expect_err("must be refused");
+        assert_eq!(refused(PgType::TimeTz(6), Value::TimeTz { micros: 0, offset: -57_600 }), Misfit::Range);
+        let interval = |months, days, micros| Value::Interval { months, days, micros };
+        assert_eq!(refused(PgType::Interval(3), interval(0, 0, 1)), Misfit::Fraction);
+        assert_eq!(refused(PgType::Interval(6), interval(i32::MAX, i32::MAX, i64::MAX)), Misfit::Range);
+        assert_eq!(refused(PgType::Bits, Value::Bits { length: 9, bytes: Bytes::from_static(b"x") }), Misfit::Kind);
+        let shape = |wkb: &'static [u8]| Value::Geometry { srid: None, wkb: Bytes::from_static(wkb) };
+        assert_eq!(refused(PgType::Point, shape(&[1, 2, 0, 0, 0])), Misfit::Kind);
+        assert_eq!(refused(PgType::Point, shape(&[1, 1, 0, 0, 0, 9])), Misfit::Binary);
+        assert_eq!(refused(PgType::Name, Value::text("ü".repeat(32))), Misfit::Length);
+        assert_eq!(refused(PgType::Char, Value::text("ü")), Misfit::Length);
     }
 
     #[test]

@@ -211,6 +211,8 @@ pub struct Column {
     pub nullable: bool,
     /// The database makes the value itself (generated column); events do not write it.
     pub generated: bool,
+    /// The database refuses to update it (GENERATED ALWAYS AS IDENTITY); a row can be inserted with it.
+    pub identity: bool,
     /// The database has a default for it.
     pub has_default: bool,
     /// For key columns: why equality here is wider than byte equality (collation, citext, padding), else `None`.
@@ -358,6 +360,7 @@ pub(crate) mod fixture {
             native: String::new(),
             nullable: true,
             generated: false,
+            identity: false,
             has_default: false,
             wide_equality: None,
         }

@@ -73,8 +73,9 @@ impl Survey {
     pub fn fed_by(&self, pipeline: &str, tables: &Tables) -> Vec<Fed> {
         let mut found: BTreeMap<&str, Fed> = BTreeMap::new();
         for feed in self.feeds.iter().filter(|feed| feed.pipeline == pipeline) {
-            let source = SourceTable::new(feed.source_schema.as_deref(), &feed.source_table);
-            let Some((_, rule, name)) = tables.rule(&feed.topic, &source) else { continue };
+            let Some(ruled) = tables.rule(&feed.topic, &feed.source) else { continue };
+            let Ok(name) = ruled.name(&feed.topic, &feed.source, tables.dialect()) else { continue };
+            let rule = ruled.table;
             let Ok(table) = feed.table.parse::<TableName>() else { continue };
             // The store has the schema filled in.
             let is_meant = name.table == table.table && (name.schema.is_none() || name.schema == table.schema);
@@ -83,7 +84,7 @@ impl Survey {
             }
             let fed =
                 found.entry(&feed.table).or_insert_with(|| Fed { table, rule: rule.clone(), sources: Vec::new() });
-            fed.sources.push((feed.topic.clone(), source));
+            fed.sources.push((feed.topic.clone(), feed.source.clone()));
             // Rules that contradict each other: the more careful one.
             fed.rule.tombstones.collect &= rule.tombstones.collect;
             fed.rule.tombstones.retain = fed.rule.tombstones.retain.max(rule.tombstones.retain);

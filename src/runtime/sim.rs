@@ -60,6 +60,9 @@ fn config() -> Arc<Config> {
         lock_timeout: Duration::from_secs(1),
     };
     let defaults = TableRule {
+        into: None,
+        table_case: Default::default(),
+        columns: Default::default(),
         contract: Contract::FinalState,
         delete: DeleteMode::Hard,
         create: false,
@@ -67,6 +70,7 @@ fn config() -> Arc<Config> {
         single_writer: false,
         offset_order: false,
         unavailable: Arc::default(),
+        binary: None,
         tombstones: Default::default(),
         resnapshot: Default::default(),
     };

@@ -5,6 +5,7 @@
 
 mod conditions;
 mod making;
+mod owners;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -13,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use crate::config::checked::{Config, TableRule, TopicRule};
-use crate::core::decode::CellRules;
+use crate::config::checked::{Config, Ruled, TableRule, TopicRule};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl;
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -29,6 +29,7 @@ use crate::sink::{Session, Sink, bookkeep};
 use super::lookup::Bounds;
 use conditions::{check_key, check_unique, has_key, key_columns, key_names, order_policy};
 use making::{define, ensure_schema, server};
+use owners::Owners;
 
 /// Between two looks for a table that another process may be altering.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -114,6 +115,7 @@ struct State {
     session: Option<Session>,
     /// Topics and source tables whose destination was written down.
     fed: HashSet<(String, SourceTable, TableName)>,
+    owners: Owners,
 }
 
 impl Tables {
@@ -132,31 +134,27 @@ impl Tables {
     }
 
     /// The rule for a topic and source table, and the table it leads to; `None` if they are left out.
-    pub fn rule(&self, topic: &str, source: &SourceTable) -> Option<(Option<&TopicRule>, &TableRule, TableName)> {
-        let (full, bare) = (source.to_string(), source.table.as_str());
-        let meant = |name: &str| self.config.rule_for(topic, Some(name));
-        let rule = meant(&full).filter(|rule| rule.source_table.is_some()).or_else(|| meant(bare));
-        if rule.is_some_and(|rule| rule.skip) {
-            return None;
-        }
-        let name = rule
-            .and_then(|rule| rule.into.clone())
-            .unwrap_or_else(|| TableName::new(source.schema.as_deref(), &source.table));
-        Some((rule, rule.map_or(&self.config.defaults, |rule| &rule.rule), name))
+    pub fn rule(&self, topic: &str, source: &SourceTable) -> Option<Ruled<'_>> {
+        self.config.ruled(topic, source)
+    }
+
+    /// The language of the destination.
+    pub fn dialect(&self) -> Dialect {
+        self.config.sink.dialect
     }
 
     /// What the events of a table lead to. The answer holds for all events with the same fields.
     pub async fn resolve(&self, met: Met<'_>) -> Result<Resolved, Refused> {
-        let Some((topic_rule, rule, name)) = self.rule(met.topic, met.source) else { return Ok(Resolved::Skip) };
+        let Some(ruled) = self.rule(met.topic, met.source) else { return Ok(Resolved::Skip) };
         let mut state = self.state.lock().await;
         if state.session.is_none() {
             state.session = Some(self.sink.session("tables").await?);
         }
-        let mut outcome = self.resolve_in(&mut state, topic_rule, rule, name, met).await;
+        let mut outcome = self.resolve_in(&mut state, ruled, met).await;
         if let Ok(resolved) = &outcome
-            && let Err(failure) = self.note_feed(&mut state, met, resolved).await
+            && let Err(refused) = self.note_feed(&mut state, ruled, met, resolved).await
         {
-            outcome = Err(Refused::Database(failure));
+            outcome = Err(refused);
         }
         if let Err(Refused::Database(failure)) = &outcome
             && failure.connection_lost
@@ -193,7 +191,13 @@ impl Tables {
     }
 
     /// Writes down which topic feeds which table, before its first event is applied: tombstones are collected by it.
-    async fn note_feed(&self, state: &mut State, met: Met<'_>, resolved: &Resolved) -> Result<(), Failure> {
+    async fn note_feed(
+        &self,
+        state: &mut State,
+        ruled: Ruled<'_>,
+        met: Met<'_>,
+        resolved: &Resolved,
+    ) -> Result<(), Refused> {
         let table = match resolved {
             Resolved::Rows(mapping) => mapping.table.name(),
             Resolved::Whole(table) => table.name(),
@@ -206,10 +210,10 @@ impl Tables {
         let row = bookkeep::Feed {
             pipeline: self.config.pipeline.clone(),
             topic: met.topic.to_owned(),
-            source_schema: met.source.schema.clone(),
-            source_table: met.source.table.clone(),
+            source: met.source.clone(),
             table: table.to_string(),
         };
+        state.owners.admit_stored(session, &self.config, ruled, met, table).await?;
         bookkeep::feed_add(session, &row).await?;
         state.fed.insert(feed);
         Ok(())
@@ -235,14 +239,11 @@ impl Tables {
         self.bounds.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    async fn resolve_in(
-        &self,
-        state: &mut State,
-        topic_rule: Option<&TopicRule>,
-        rule: &TableRule,
-        name: TableName,
-        met: Met<'_>,
-    ) -> Result<Resolved, Refused> {
+    async fn resolve_in(&self, state: &mut State, ruled: Ruled<'_>, met: Met<'_>) -> Result<Resolved, Refused> {
+        let dialect = self.config.sink.dialect;
+        let (topic_rule, rule) = (ruled.topic, ruled.table);
+        let name = ruled.name(met.topic, met.source, dialect).map_err(Refused::Table)?;
+        state.owners.admit(&self.config, ruled, met, &name)?;
         let Some(session) = state.session.as_mut() else {
             return Err(Refused::Database(Failure::new(
                 Class::Transient,
@@ -250,7 +251,6 @@ impl Tables {
                 "no connection to the destination",
             )));
         };
-        self.check_names(&name, met.row)?;
         if rule.contract == Contract::ChangeLog {
             let table = match self.known(&name) {
                 Some(table) => table,
@@ -262,17 +262,22 @@ impl Tables {
         if met.op == Op::Truncate {
             return self.meet_whole(session, topic_rule, rule, name).await;
         }
-        let key = key_names(topic_rule, met)?;
         let order = order_policy(topic_rule, rule, met)?;
-        let exclude = topic_rule.map_or(&[][..], |rule| &rule.exclude_columns);
-        let order_by = topic_rule.map_or(&[][..], |rule| &rule.order_by);
-        let rules = CellRules {
-            plain: self.config.plain,
-            unavailable: Arc::clone(&rule.unavailable),
-            dialect: Some(self.config.sink.dialect),
-            ..CellRules::default()
+        // From here on fields have the names of the destination's columns.
+        let source_key = key_names(topic_rule, met)?;
+        let source_order = topic_rule.map_or(&[][..], |rule| &rule.order_by);
+        let needed = [&source_key, source_order].concat();
+        let select = |fields: Option<&RowSchema>| {
+            let selected = fields.map(|fields| rule.columns.select(dialect, fields, &needed));
+            selected.transpose().map_err(Refused::Table)
         };
-        let map = |table| Mapping::new(table, met.row, met.key, exclude, order_by, order.clone(), rules.clone());
+        let (row, fields_of_key) = (select(met.row)?, select(met.key)?);
+        let met = Met { row: row.as_ref(), key: fields_of_key.as_ref(), ..met };
+        let renamed = |columns: &[String]| columns.iter().map(|column| rule.columns.name(column)).collect::<Vec<_>>();
+        let (key, order_by) = (renamed(&source_key), renamed(source_order));
+        self.check_columns(met.row)?;
+        let rules = self.config.cell_rules(rule);
+        let map = |table| Mapping::new(table, met.row, met.key, &order_by, order.clone(), rules.clone());
         if let Some(table) = self.known(&name)
             && has_key(&table, &key)
             && let Ok(mapping) = map(table)
@@ -281,7 +286,7 @@ impl Tables {
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
-        let table = self.meet_rows(session, rule, &name, &key, met, exclude).await?;
+        let table = self.meet_rows(session, rule, &name, &key, met).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
         self.note(session, met).await?;
         self.remember(name, &table);
@@ -297,12 +302,10 @@ impl Tables {
         bookkeep::add_topic(session, met.topic, &source).await
     }
 
-    fn check_names(&self, name: &TableName, row: Option<&RowSchema>) -> Result<(), Refused> {
-        let dialect = self.config.sink.dialect;
-        let fields = row.iter().flat_map(|row| row.fields.iter().map(|field| field.name.as_str()));
-        let names = name.schema.as_deref().into_iter().chain([name.table.as_str()]).chain(fields);
-        for name in names {
-            dialect.check_name(name).map_err(|what| Refused::Table(Rejection::table("name", what)))?;
+    fn check_columns(&self, row: Option<&RowSchema>) -> Result<(), Refused> {
+        for field in row.iter().flat_map(|row| &row.fields) {
+            let checked = self.config.sink.dialect.check_name(&field.name);
+            checked.map_err(|what| Refused::Table(Rejection::table("name", what)))?;
         }
         if row.is_some_and(|row| row.fields.iter().any(|field| field.name.starts_with("_lastword"))) {
             let what = "events carry a column whose name begins with `_lastword`, which is reserved; leave it out with `exclude_columns`";
@@ -367,11 +370,10 @@ impl Tables {
         name: &TableName,
         key: &[String],
         met: Met<'_>,
-        exclude: &[String],
     ) -> Result<Arc<Table>, Refused> {
         let spec = TableSpec {
             name: name.clone(),
-            fields: spec_fields(met, key, exclude),
+            fields: spec_fields(met, key),
             key: key.to_vec(),
             contract: rule.contract,
             delete: rule.delete,
@@ -477,13 +479,12 @@ fn of_table(refused: Refused) -> Refused {
 }
 
 /// Fields of a table to be made: the row's, and key fields that the row does not have.
-fn spec_fields(met: Met<'_>, key: &[String], exclude: &[String]) -> Vec<crate::core::wire::Field> {
+fn spec_fields(met: Met<'_>, key: &[String]) -> Vec<crate::core::wire::Field> {
     let mut fields: Vec<_> = met.row.map(|row| row.fields.clone()).unwrap_or_default();
     for field in met.key.iter().flat_map(|schema| &schema.fields) {
         if key.contains(&field.name) && !fields.iter().any(|known| known.name == field.name) {
             fields.push(field.clone());
         }
     }
-    fields.retain(|field| !exclude.contains(&field.name));
     fields
 }

@@ -6,6 +6,7 @@ mod epochs;
 mod forms;
 mod keys;
 mod names;
+mod naming;
 mod offsets;
 mod on_services;
 mod quarantine;

@@ -15,6 +15,8 @@ use crate::support::database::Database;
 pub(super) struct Reading {
     /// Spans are microseconds, a month being 30.4375 days (`interval.handling.mode=numeric`).
     pub(super) spans_are_micros: bool,
+    /// A destination that has no negative zero (SQLite): it equals zero everywhere.
+    pub(super) one_zero: bool,
 }
 
 /// Types of a table's columns, as its database writes them.
@@ -26,7 +28,8 @@ pub(super) fn natives(database: &Database, table: &str) -> BTreeMap<String, Stri
         Dialect::Mysql => format!(
             "select column_name, column_type from information_schema.columns where table_schema = database() and table_name = '{table}'"
         ),
-        Dialect::Sqlite => format!("select name, type from pragma_table_info('{table}')"),
+        // A name with a schema is one name there.
+        Dialect::Sqlite => format!("select name, type from pragma_table_info('{}.{table}')", database.home()),
     };
     let cell = |value: &Value| match value {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -38,7 +41,10 @@ pub(super) fn natives(database: &Database, table: &str) -> BTreeMap<String, Stri
 /// Cells of a table in one form, by key.
 pub(super) fn cells(database: &Database, family: &Family, reading: Reading) -> BTreeMap<i64, Vec<Option<String>>> {
     let natives = natives(database, family.name);
-    let native = |place: usize| natives[&format!("c{place}")].as_str();
+    let native = |place: usize| {
+        let found = natives.get(&format!("c{place}"));
+        found.unwrap_or_else(|| panic!("no column c{place} of {} among {natives:?}", family.name)).as_str()
+    };
     let selected: Vec<String> = (0..family.columns.len())
         .map(|place| expression(database.dialect, &format!("c{place}"), native(place)))
         .collect();
@@ -48,6 +54,7 @@ pub(super) fn cells(database: &Database, family: &Family, reading: Reading) -> B
         let id = row[0].as_int().expect("a key");
         let row = row[1..].iter().zip(family.columns).enumerate().map(|(place, (value, column))| match value {
             Value::Null => None,
+            Value::Float64(number) => Some(canonical(column.kind, &number.to_string(), "real", reading)),
             value => Some(canonical(column.kind, value.as_text().expect("text"), native(place), reading)),
         });
         cells.insert(id, row.collect());
@@ -62,6 +69,8 @@ fn expression(dialect: Dialect, name: &str, native: &str) -> String {
             "case when {name} is not null then concat_ws(' ', (extract(year from {name}) * 12 + extract(month from {name}))::bigint, extract(day from {name})::bigint, (extract(hour from {name}) * 3600000000 + extract(minute from {name}) * 60000000 + extract(second from {name}) * 1000000)::bigint) end"
         ),
         Dialect::Postgres if native == "hstore" => format!("hstore_to_json({name})::text"),
+        // A cast writes the length of every address.
+        Dialect::Postgres if native == "inet" => format!("abbrev({name})"),
         Dialect::Postgres if native == "money" => format!("{name}::numeric::text"),
         Dialect::Postgres => format!("{name}::text"),
         Dialect::Mysql if native.starts_with("float") => format!("cast(cast({name} as double) as char)"),
@@ -73,9 +82,11 @@ fn expression(dialect: Dialect, name: &str, native: &str) -> String {
             format!("concat(st_srid({name}), ':', hex(st_aswkb({name})))")
         }
         Dialect::Mysql => format!("cast({name} as char)"),
-        Dialect::Sqlite => format!(
-            "case typeof({name}) when 'blob' then '0x' || hex({name}) when 'real' then printf('%!.17g', {name}) else cast({name} as text) end"
-        ),
+        // As a number: SQLite's own texts of it lose digits.
+        Dialect::Sqlite if native.eq_ignore_ascii_case("real") => name.to_owned(),
+        Dialect::Sqlite => {
+            format!("case typeof({name}) when 'blob' then '0x' || hex({name}) else cast({name} as text) end")
+        }
     }
 }
 
@@ -93,8 +104,8 @@ fn canonical(kind: Kind, text: &str, native: &str, reading: Reading) -> String {
             bits => bits.to_owned(),
         }),
         Kind::Number => Some(number(text)),
-        Kind::Float32 => text.parse::<f32>().ok().map(|number| format!("{number:?}")),
-        Kind::Float64 => text.parse::<f64>().ok().map(|number| format!("{number:?}")),
+        Kind::Float32 => text.parse::<f32>().ok().map(|number| zero(format!("{number:?}"), reading)),
+        Kind::Float64 => text.parse::<f64>().ok().map(|number| zero(format!("{number:?}"), reading)),
         Kind::Text => Some(text.to_owned()),
         Kind::Padded => Some(text.trim_end_matches(' ').to_owned()),
         Kind::Bytes => bytes(text, native),
@@ -112,6 +123,10 @@ fn canonical(kind: Kind, text: &str, native: &str, reading: Reading) -> String {
         Kind::Shape => shape(text),
     };
     read.unwrap_or_else(|| format!("unreadable {text}"))
+}
+
+fn zero(text: String, reading: Reading) -> String {
+    if reading.one_zero && text == "-0.0" { "0.0".to_owned() } else { text }
 }
 
 /// Without zeros that say nothing.
@@ -135,6 +150,7 @@ fn bytes(text: &str, native: &str) -> Option<String> {
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("\\x")) {
         return Some(digits.to_ascii_lowercase());
     }
+    let native = native.to_ascii_lowercase();
     if !native.contains("text") && !native.contains("char") {
         return None;
     }
@@ -200,7 +216,7 @@ fn time_in_utc(text: &str) -> Option<String> {
 
 /// Months, days and microseconds; or all of it in microseconds.
 fn span(text: &str, native: &str, reading: Reading) -> Option<String> {
-    let is_number = native.contains("int") && !native.starts_with("interval");
+    let is_number = text.parse::<i64>().is_ok() && !native.starts_with("interval");
     if is_number {
         return Some(text.to_owned());
     }
@@ -325,7 +341,7 @@ fn wkb(text: &str) -> Option<(u32, Vec<u8>)> {
     if let Some((srid, hex)) = text.split_once(':') {
         return Some((srid.parse().ok()?, unhex(hex)?));
     }
-    let mut bytes = unhex(text.strip_prefix("0x").or_else(|| text.strip_prefix("\\x"))?)?;
+    let mut bytes = unhex(text.trim_start_matches("0x").trim_start_matches("\\x"))?;
     const SRID: u32 = 0x2000_0000;
     if bytes.first() != Some(&1) {
         return Some((0, bytes));

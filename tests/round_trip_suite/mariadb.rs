@@ -38,7 +38,7 @@ const NUMBERS: Family = Family {
             &["99999999999999999999999999999999999.999999999999999999999999999999"],
         ),
         column("decimal(20,0) unsigned", Number, Values::Int(0, i64::MAX), &["99999999999999999999"]),
-        column("float", Float32, Values::None, &["0", "1.5", "-3.4028235e38", "16777216", "1.17549435e-38"]),
+        column("float", Float32, Values::None, &["0", "1.5", "-3.402823466e38", "16777216", "1.17549435e-38"]),
         column("double", Float64, Values::Float64, &["0", "-1.7976931348623157e308", "0.1", "2.2250738585072014e-308"]),
         column("bit(1)", Bits, Values::None, &["b'0'", "b'1'"]),
         column("bit(12)", Bits, Values::Bits(12), &["b'0'", "b'100000000000'", "b'1'"]),

@@ -95,6 +95,16 @@ impl Source {
         source
     }
 
+    /// Zero dates are values, too; anything else that is not exact is a mistake.
+    fn execute(&self, sql: &str) {
+        let modes = if self.database.dialect == Dialect::Mysql {
+            "set statement sql_mode = 'STRICT_ALL_TABLES' for "
+        } else {
+            ""
+        };
+        self.database.execute(&format!("{modes}{sql}"));
+    }
+
     /// A row for each value, and the copies that the stream will change.
     fn fill(&self, family: &Family, random: &mut Random) -> Vec<Case> {
         let (table, dialect) = (self.database.table(family.name), self.database.dialect);
@@ -110,14 +120,12 @@ impl Source {
                 rows.push(format!("({id}, {literal})"));
                 cases.push(Case { column: place, id, edge: *edge });
             }
-            // Zero dates are values, too.
-            let modes = if dialect == Dialect::Mysql { "set statement sql_mode = '' for " } else { "" };
-            self.database.execute(&format!("{modes}insert into {table} (id, c{place}) values {}", rows.join(", ")));
+            self.execute(&format!("insert into {table} (id, c{place}) values {}", rows.join(", ")));
         }
         let columns = columns(family);
-        self.database.execute(&format!("insert into {table} (id) select id + 2 from {table} where id % 10 = 0"));
+        self.execute(&format!("insert into {table} (id) select id + 2 from {table} where id % 10 = 0"));
         for way in [GONE, 4] {
-            self.database.execute(&format!(
+            self.execute(&format!(
                 "insert into {table} (id, {columns}) select id + {way}, {columns} from {table} where id % 10 = 0"
             ));
         }
@@ -131,7 +139,7 @@ impl Source {
             (0..family.columns.len()).map(assign).collect::<Vec<_>>().join(", ")
         };
         let columns = columns(family);
-        self.database.execute(&format!(
+        self.execute(&format!(
             "insert into {table} (id, {columns}) select id + 1, {columns} from {table} where id % 10 = 0"
         ));
         let copy = |way: i64| match self.database.dialect {
@@ -144,11 +152,10 @@ impl Source {
                 each(&|place| format!("a.c{place} = b.c{place}"))
             ),
         };
-        self.database.execute(&copy(2));
-        self.database
-            .execute(&format!("update {table} set {} where id % 10 = 4", each(&|place| format!("c{place} = null"))));
-        self.database.execute(&copy(4));
-        self.database.execute(&format!("delete from {table} where id % 10 = {GONE}"));
+        self.execute(&copy(2));
+        self.execute(&format!("update {table} set {} where id % 10 = 4", each(&|place| format!("c{place} = null"))));
+        self.execute(&copy(4));
+        self.execute(&format!("delete from {table} where id % 10 = {GONE}"));
     }
 
     /// Waits until every topic of a connector holds its records; fails when the connector does.

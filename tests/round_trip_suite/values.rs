@@ -98,11 +98,12 @@ fn literal(values: Values, source: Dialect, random: &mut Random) -> String {
         Values::Uuid => {
             let (high, low) = (random.next(), random.next());
             format!(
-                "'{:08x}-{:04x}-{:04x}-{:04x}-{:012x}'",
+                // Version 4: MariaDB refuses some of the others.
+                "'{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}'",
                 high >> 32,
                 high >> 16 & 0xffff,
-                high & 0xffff,
-                low >> 48,
+                high & 0xfff,
+                low >> 52,
                 low & 0xffff_ffff_ffff
             )
         }

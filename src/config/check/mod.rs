@@ -56,8 +56,8 @@ impl Checker<'_> {
         let sink = self.sink(&section(raw.sink));
         let raw_source = section(raw.source);
         let source = self.source(&raw_source, pipeline.as_deref().unwrap_or_default());
-        let defaults = self.defaults(&section(raw.defaults));
         let dialect = sink.as_ref().map(|sink| sink.dialect);
+        let defaults = self.defaults(&section(raw.defaults), dialect);
         let tables = self.rules(&section(raw.table), &defaults, source.as_ref(), dialect);
         let batch = self.batch(&section(raw.batch), sink.as_ref());
         let listen = self.listen(&section(raw.server));

@@ -1,13 +1,16 @@
 //! `[defaults]` and `[[table]]`
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config::checked::{Form, Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, RawDefaults, RawRule, RawTombstones};
+use crate::config::raw::{Evolve, RawColumns, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
+use crate::core::decode::OnUnrepresentable;
 use crate::core::dialect::Dialect;
-use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
+use crate::core::naming::{ColumnNames, Columns, Pattern, Template, reserved};
+use crate::core::table::{Contract, DeleteMode, TokenStorage};
 use crate::core::unavailable::Unavailable;
 
 use super::Checker;
@@ -17,9 +20,18 @@ const OWN_COLUMNS: &str = "_lastword_";
 
 impl Checker<'_> {
     /// Judges `[defaults]`.
-    pub(super) fn defaults(&mut self, raw: &RawDefaults) -> TableRule {
+    pub(super) fn defaults(&mut self, raw: &RawDefaults, dialect: Option<Dialect>) -> TableRule {
         self.evolve(&raw.evolve, "defaults.evolve");
+        let into = raw.into.given().and_then(|given| self.into(given, "defaults.into", None, dialect));
+        let names = ColumnNames {
+            case: raw.column_case.value().copied().unwrap_or_default(),
+            prefix: raw.column_prefix.value().cloned().unwrap_or_default(),
+            suffix: raw.column_suffix.value().cloned().unwrap_or_default(),
+        };
         let mut rule = TableRule {
+            into,
+            table_case: raw.table_case.value().copied().unwrap_or_default(),
+            columns: Columns { names, ..Columns::default() },
             contract: raw.contract.value().copied().unwrap_or(Contract::FinalState),
             delete: raw.delete.value().copied().unwrap_or(DeleteMode::Hard),
             create: raw.create.value().copied().unwrap_or(true),
@@ -27,6 +39,7 @@ impl Checker<'_> {
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
             unavailable: self.unavailable(&raw.unavailable_value, "defaults.unavailable_value").unwrap_or_default(),
+            binary: raw.binary.value().copied(),
             tombstones: tombstones(&raw.tombstones, TombstoneRule::default()),
             resnapshot: raw.resnapshot.value().copied().unwrap_or_default(),
         };
@@ -146,18 +159,33 @@ impl Checker<'_> {
         if let Some(given) = raw.source_table.given().filter(|given| given.value.is_empty()) {
             self.report.add(&given.origin, path(number, "source_table"), "is empty");
         }
-        let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key"), dialect));
-        let order_by = self.columns(&raw.order_by, &path(number, "order_by"), dialect);
-        let exclude_columns = self.columns(&raw.exclude_columns, &path(number, "exclude_columns"), None);
+        let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key")));
+        let order_by = self.columns(&raw.order_by, &path(number, "order_by"));
+        let needed: Vec<&String> = key.iter().flatten().chain(&order_by).collect();
+        let columns = Columns {
+            include: self.patterns(&raw.include_columns, &path(number, "include_columns")),
+            exclude: self.patterns(&raw.exclude_columns, &path(number, "exclude_columns")),
+            names: ColumnNames {
+                case: raw.column_case.value().copied().unwrap_or(defaults.columns.names.case),
+                prefix: raw.column_prefix.value().unwrap_or(&defaults.columns.names.prefix).clone(),
+                suffix: raw.column_suffix.value().unwrap_or(&defaults.columns.names.suffix).clone(),
+            },
+            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
+            on_unrepresentable: self.choices(&raw.columns, &path(number, "columns"), &needed),
+        };
         let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
-        for given in raw.exclude_columns.value().into_iter().flatten() {
-            let in_key = key.iter().flatten().any(|column| *column == given.value);
-            if in_key || order_by.contains(&given.value) {
-                let message = format!("{:?} is needed: it is in key or order_by", given.value);
+        for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
+            if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
+                let message = format!("{column:?} is needed: it is in key or order_by");
                 self.report.add(&given.origin, path(number, "exclude_columns"), message);
             }
         }
+        let own_into =
+            raw.into.given().and_then(|given| self.into(given, &path(number, "into"), Some(&topic), dialect));
         let mut treated = TableRule {
+            into: own_into.or_else(|| defaults.into.clone()),
+            table_case: raw.table_case.value().copied().unwrap_or(defaults.table_case),
+            columns,
             contract,
             delete: raw.delete.value().copied().unwrap_or(defaults.delete),
             create: raw.create.value().copied().unwrap_or(defaults.create),
@@ -167,6 +195,7 @@ impl Checker<'_> {
             offset_order: !raw.order_by.is_written()
                 && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
             unavailable: unavailable.unwrap_or_else(|| Arc::clone(&defaults.unavailable)),
+            binary: raw.binary.value().copied().or(defaults.binary),
             tombstones: tombstones(&raw.tombstones, defaults.tombstones),
             resnapshot: raw.resnapshot.value().copied().unwrap_or(defaults.resnapshot),
         };
@@ -178,10 +207,8 @@ impl Checker<'_> {
             format: raw.format.value().copied(),
             flat_prefix: self.flat_prefix(raw, number),
             key_format: raw.key_format.value().copied(),
-            into: raw.into.given().and_then(|given| self.into(given, &path(number, "into"), dialect)),
             key,
             order_by,
-            exclude_columns,
             skip,
             rule: treated,
         }
@@ -210,7 +237,7 @@ impl Checker<'_> {
         self.refuse_key(&raw.into, &path(number, "into"), why);
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
-        self.refuse_key(&raw.exclude_columns, &path(number, "exclude_columns"), why);
+        self.refuse_columns(raw, number, why);
         self.refuse_key(&raw.contract, &path(number, "contract"), why);
     }
 
@@ -218,9 +245,19 @@ impl Checker<'_> {
         let why = "has no meaning in a change-log, which appends every record; use contract = \"final-state\" or leave it out";
         self.refuse_key(&raw.key, &path(number, "key"), why);
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
+        self.refuse_columns(raw, number, why);
         self.refuse_key(&raw.delete, &path(number, "delete"), why);
         self.refuse_key(&raw.token_storage, &path(number, "token_storage"), why);
         self.refuse_truth(&raw.offset_order, &path(number, "offset_order"), why);
+    }
+
+    fn refuse_columns(&mut self, raw: &RawRule, number: usize, why: &str) {
+        self.refuse_key(&raw.include_columns, &path(number, "include_columns"), why);
+        self.refuse_key(&raw.exclude_columns, &path(number, "exclude_columns"), why);
+        self.refuse_key(&raw.columns, &path(number, "columns"), why);
+        self.refuse_key(&raw.column_case, &path(number, "column_case"), why);
+        self.refuse_key(&raw.column_prefix, &path(number, "column_prefix"), why);
+        self.refuse_key(&raw.column_suffix, &path(number, "column_suffix"), why);
     }
 
     fn refuse_truth(&mut self, field: &Field<bool>, key: &str, why: &str) {
@@ -229,14 +266,17 @@ impl Checker<'_> {
         }
     }
 
-    fn columns(&mut self, field: &Field<Texts>, key: &str, dialect: Option<Dialect>) -> Vec<String> {
+    /// Columns as the source names them.
+    fn columns(&mut self, field: &Field<Texts>, key: &str) -> Vec<String> {
         let Some(given) = field.given() else { return Vec::new() };
         if given.value.is_empty() {
             self.report.add(&given.origin, key, "names no column; leave it out or name one");
         }
         let mut columns: Vec<String> = Vec::new();
         for column in &given.value {
-            self.name(dialect, &column.value, &column.origin, key);
+            if column.value.is_empty() {
+                self.report.add(&column.origin, key, "a column's name is empty");
+            }
             if columns.contains(&column.value) {
                 self.report.add(&column.origin, key, format!("{:?} is named twice", column.value));
             }
@@ -249,32 +289,89 @@ impl Checker<'_> {
         columns
     }
 
-    fn into(&mut self, given: &Given<String>, key: &str, dialect: Option<Dialect>) -> Option<TableName> {
-        let name: TableName = match given.value.parse() {
-            Ok(name) => name,
+    /// Names of columns, or `^…` expressions over them.
+    fn patterns(&mut self, field: &Field<Texts>, key: &str) -> Vec<Pattern> {
+        self.columns(field, key);
+        let mut patterns = Vec::new();
+        for given in field.value().into_iter().flatten() {
+            if !given.value.starts_with('^') {
+                patterns.push(Pattern::Name(given.value.clone()));
+            } else if let Some(expression) = self.pattern(&given.value, &given.origin, key) {
+                patterns.push(Pattern::Expression(expression));
+            }
+        }
+        patterns
+    }
+
+    /// The new names of single columns.
+    fn renamed(&mut self, field: &Field<RawColumns>, key: &str, dialect: Option<Dialect>) -> BTreeMap<String, String> {
+        let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+        for (column, raw) in field.value().into_iter().flatten() {
+            let Some(to) = raw.to.given() else { continue };
+            let key = format!("{key}.{column}.to");
+            self.name(dialect, &to.value, &to.origin, &key);
+            if to.value.starts_with(OWN_COLUMNS) {
+                self.report.add(&to.origin, &key, format!("{:?} is a column of lastword's own", to.value));
+            }
+            if let Some((other, _)) = renamed.iter().find(|(_, known)| **known == to.value) {
+                self.report.add(&to.origin, &key, format!("{other:?} has that name already"));
+            }
+            renamed.insert(column.clone(), to.value.clone());
+        }
+        renamed
+    }
+
+    /// What was chosen for values that single columns cannot hold. What the table says about NULL is checked when it is met.
+    fn choices(
+        &mut self,
+        field: &Field<RawColumns>,
+        key: &str,
+        needed: &[&String],
+    ) -> BTreeMap<String, OnUnrepresentable> {
+        let mut choices = BTreeMap::new();
+        for (column, raw) in field.value().into_iter().flatten() {
+            let Some(choice) = raw.on_unrepresentable.given() else { continue };
+            if matches!(choice.value, OnUnrepresentable::Null | OnUnrepresentable::Clamp) && needed.contains(&column) {
+                let message = "is in key or order_by, which have to be the event's; use \"refuse\" or \"quarantine\"";
+                self.report.add(&choice.origin, format!("{key}.{column}.on_unrepresentable"), message);
+            }
+            choices.insert(column.clone(), choice.value);
+        }
+        choices
+    }
+
+    /// The template of a table's name. What its variables will bring is checked when a table is met.
+    fn into(
+        &mut self,
+        given: &Given<String>,
+        key: &str,
+        topic: Option<&TopicMatch>,
+        dialect: Option<Dialect>,
+    ) -> Option<Template> {
+        let expression = topic.and_then(|topic| match topic {
+            TopicMatch::Name(_) => None,
+            TopicMatch::Pattern(expression) => Some(expression),
+        });
+        let template = given.value.parse::<Template>().and_then(|template| {
+            template.check_groups(expression)?;
+            Ok(template)
+        });
+        let template = match template {
+            Ok(template) => template,
             Err(message) => {
                 self.report.add(&given.origin, key, message);
                 return None;
             }
         };
-        for part in name.schema.iter().chain([&name.table]) {
-            self.name(dialect, part, &given.origin, key);
+        if let Some(name) = template.plain() {
+            for part in name.schema.iter().chain([&name.table]) {
+                self.name(dialect, part, &given.origin, key);
+            }
+            if let Some(why) = dialect.and_then(|dialect| reserved(dialect, &name)) {
+                self.report.add(&given.origin, key, why);
+            }
         }
-        if dialect.is_some_and(|dialect| is_bookkeeping(&name, dialect)) {
-            let message = "is where lastword keeps its own tables; choose another name";
-            self.report.add(&given.origin, key, message);
-        }
-        Some(name)
-    }
-}
-
-/// Whether a name may be one of lastword's own tables, in any case of its letters: MySQL may ignore the case.
-fn is_bookkeeping(name: &TableName, dialect: Dialect) -> bool {
-    let lower = |text: &str| text.to_ascii_lowercase();
-    match (dialect, &name.schema) {
-        (Dialect::Postgres, schema) => schema.as_deref().map(lower).as_deref() == Some("lastword"),
-        (Dialect::Sqlite, Some(schema)) => lower(schema).starts_with("lastword_"),
-        (Dialect::Mysql | Dialect::Sqlite, _) => lower(&name.table).starts_with("lastword_"),
+        Some(template)
     }
 }
 

@@ -2,7 +2,7 @@ use crate::config::checked::{Config, SourceConfig, Start};
 use crate::config::load::{Environment, load, load_text};
 use crate::config::{ConfigErrors, effective};
 use crate::core::dialect::Dialect;
-use crate::core::table::{Contract, DeleteMode, TableName};
+use crate::core::table::{Contract, DeleteMode};
 
 use std::path::Path;
 use std::time::Duration;
@@ -191,7 +191,7 @@ fn the_most_exact_rule_is_asked_first() {
          [[table]]\ntopic = \"harbor.public.customers\"\nsource_table = \"t\"\ninto = \"c\"\n"
     ));
     let into = |topic: &str, table| {
-        config.rule_for(topic, table).and_then(|rule| rule.into.as_ref()).map(TableName::to_string)
+        config.rule_for(topic, table).and_then(|rule| rule.rule.into.as_ref()).map(ToString::to_string)
     };
     assert_eq!(into("harbor.public.customers", Some("t")).as_deref(), Some("c"));
     assert_eq!(into("harbor.public.customers", Some("u")).as_deref(), Some("s.b"));
@@ -298,8 +298,9 @@ fn the_effective_configuration_reads_back_as_the_same() {
     std::fs::write(&path, "").expect("file");
     let text = format!(
         "[pipeline]\nname = \"p\"\n[source]\nkind = \"file\"\npaths = [{path:?}]\n[sink]\nurl = \"sqlite:x.db\"\n\
-         [batch]\nage = \"0ms\"\n[defaults]\ntoken_storage = \"side\"\n[plain]\ntime = \"micros\"\n\
+         [batch]\nage = \"0ms\"\n[defaults]\ntoken_storage = \"side\"\nbinary = \"hex\"\ninto = \"x.${{topic}}\"\ncolumn_case = \"snake\"\ncolumn_prefix = \"c_\"\n[plain]\ntime = \"micros\"\n\
          [[table]]\ntopic = \"^a\\\\.b\"\ninto = \"\\\"x.y\\\".ü\"\nkey = [\"a\\\"b\"]\n\
+         table_case = \"lower\"\nexclude_columns = [\"^x\", \"y\"]\n[table.columns.\"a.b\"]\nto = \"c\"\non_unrepresentable = \"clamp\"\n\
          [[table]]\ntopic = \"c\"\ncontract = \"change-log\"\n[[table]]\ntopic = \"d\"\nskip = true\n\
          [server]\nlisten = \"0.0.0.0:80\"\npublic = true\n[errors]\nbad_record = \"stop\"\n"
     );
@@ -310,6 +311,38 @@ fn the_effective_configuration_reads_back_as_the_same() {
     assert_eq!(effective(&again), shown);
     let kafka = read(&format!("{SMALL}[defaults]\ncontract = \"change-log\"\n"));
     assert_eq!(effective(&read(&effective(&kafka).replace("***", "x"))), effective(&kafka));
+}
+
+#[test]
+fn names_that_cannot_be_meant_are_refused() {
+    let long = "x".repeat(64);
+    for (rule, wanted) in [
+        ("topic = \"harbor.public.customers\"\ninto = \"${tenant}\"", "needs a topic that is an expression"),
+        ("topic = \"^harbor\"\ninto = \"${tenant}\"", "has no group \"tenant\""),
+        ("topic = \"^harbor\"\ninto = \"${source.tabel}\"", "is not known"),
+        ("topic = \"^harbor\"\ninto = \"price$\"", "write $$"),
+        ("topic = \"^harbor\"\ninto = \"lastword.x\"", "keeps its own tables"),
+        ("topic = \"^harbor\"\ninto = \"pg_catalog.x\"", "keeps its own tables"),
+        ("topic = \"^harbor\"\ninto = \"LONG\"", "63 bytes"),
+        ("topic = \"^harbor\"\ncolumn_case = \"kebab\"", "expected"),
+        ("topic = \"^harbor\"\nkey = [\"id\"]\nexclude_columns = [\"^i\"]", "is needed"),
+        ("topic = \"^harbor\"\nexclude_columns = [\"^(\"]", "expression"),
+        ("topic = \"^harbor\"\n[table.columns.a]\nto = \"_lastword_token\"", "lastword's own"),
+        (
+            "topic = \"^harbor\"\nkey = [\"a\"]\n[table.columns.a]\non_unrepresentable = \"null\"",
+            "have to be the event's",
+        ),
+        ("topic = \"^harbor\"\n[table.columns.a]\non_unrepresentable = \"round\"", "expected"),
+        ("topic = \"^harbor\"\nbinary = \"base32\"", "expected"),
+        ("topic = \"^harbor\"\n[table.columns.a]\nto = \"x\"\n[table.columns.b]\nto = \"x\"", "has that name already"),
+        ("topic = \"^harbor\"\ncontract = \"change-log\"\ninclude_columns = [\"a\"]", "no meaning in a change-log"),
+    ] {
+        let text = format!("{SMALL}[[table]]\n{}\n", rule.replace("LONG", &long));
+        let found = problems(&text, &[], &[]);
+        assert!(found.iter().any(|problem| problem.contains(wanted)), "{rule}: {found:?}");
+    }
+    let found = problems(&format!("{SMALL}[defaults]\ninto = \"${{1}}\"\n"), &[], &[]);
+    assert!(found[0].contains("defaults.into"), "{found:?}");
 }
 
 /// The configurations that ship for the compose file are ones that this version takes.

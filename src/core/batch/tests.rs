@@ -13,8 +13,8 @@ fn table() -> Arc<Table> {
 
 fn mapping(names: &[&str]) -> Mapping {
     let field = |name: &&str| Field::new(*name, WireType::Int { bits: 64 }, true);
-    let schema = RowSchema { id: 1, fields: names.iter().map(field).collect() };
-    Mapping::new(table(), Some(&schema), None, &[], &[], OrderPolicy::Source, CellRules::default()).expect("mapping")
+    let schema = RowSchema::new(1, names.iter().map(field).collect());
+    Mapping::new(table(), Some(&schema), None, &[], OrderPolicy::Source, CellRules::default()).expect("mapping")
 }
 
 fn record(offset: i64) -> Record {

@@ -43,7 +43,7 @@ impl Schemas {
 
 /// Gives a list of fields its number.
 fn new_schema(fields: Vec<Field>) -> Arc<RowSchema> {
-    Arc::new(RowSchema { id: NEXT_SCHEMA.fetch_add(1, Ordering::Relaxed), fields })
+    Arc::new(RowSchema::new(NEXT_SCHEMA.fetch_add(1, Ordering::Relaxed), fields))
 }
 
 /// Reads a row whose fields are known; a field that is missing or not known is an error, because a guess could put a value

@@ -19,6 +19,7 @@ pub struct Server {
     /// Which of the two servers of the MySQL family it is.
     pub family: Family,
     /// PostgreSQL: types of installed extensions by their name (`hstore`), each as statements write it (`"public".hstore`).
+    /// MariaDB: types that not every version has (`uuid`).
     pub types: BTreeMap<String, String>,
 }
 
@@ -73,7 +74,7 @@ fn table_options(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::Postgres => "",
         Dialect::Mysql => " engine=InnoDB default charset=utf8mb4",
-        Dialect::Sqlite => " strict",
+        Dialect::Sqlite => "",
     }
 }
 
@@ -260,8 +261,8 @@ mod tests {
         );
         assert_eq!(
             made(Dialect::Sqlite),
-            "create table if not exists \"s.t\" (\"id\" integer not null, \"Code \"\"x\"\"`\" text not null, \"price\" text, \
-             \"_lastword_token\" blob, \"_lastword_deleted\" integer not null default 0, primary key (\"Code \"\"x\"\"`\", \"id\")) strict"
+            "create table if not exists \"s.t\" (\"id\" INTEGER not null, \"Code \"\"x\"\"`\" TEXT not null, \"price\" DECIMAL_TEXT(10,2), \
+             \"_lastword_token\" blob, \"_lastword_deleted\" integer not null default 0, primary key (\"Code \"\"x\"\"`\", \"id\"))"
         );
     }
 

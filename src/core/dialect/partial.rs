@@ -5,6 +5,7 @@
 use super::Dialect;
 use super::mysql::key_placeholder;
 use super::mysql::parameter::parameter;
+use super::postgres::is_money;
 use crate::core::table::{ColumnType, DELETED_COLUMN, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::value::Value;
 
@@ -56,7 +57,7 @@ impl<'a> PartialText<'a> {
             });
             rows.push(format!("select {key}, {}, {}", looked.join(", "), opened.join(", ")));
         }
-        rows.join(" union all ")
+        self.numbered(rows.join(" union all "))
     }
 
     /// Parameters of a key in [`stored`](Self::stored).
@@ -92,11 +93,11 @@ impl<'a> PartialText<'a> {
         let from = if self.table.token_storage == TokenStorage::Side { &self.side } else { &self.target };
         let order: Vec<String> = self.table.key.iter().map(|at| self.column(*at)).collect();
         match self.dialect {
-            Dialect::Postgres | Dialect::Mysql => Some(format!(
+            Dialect::Postgres | Dialect::Mysql => Some(self.numbered(format!(
                 "select 1 from {from} where {} order by {} for update",
                 any.join(" or "),
                 order.join(", ")
-            )),
+            ))),
             Dialect::Sqlite => None,
         }
     }
@@ -104,23 +105,25 @@ impl<'a> PartialText<'a> {
     /// Writes columns of one row. Parameters: their values, the token where the row carries it, the key.
     pub fn update(&self, columns: &[usize]) -> Option<String> {
         let mut number = 0;
-        let mut assign = |name: String| {
+        let mut assigned: Vec<String> = Vec::with_capacity(columns.len() + 1);
+        for at in columns {
             number += 1;
-            format!("{name} = {}", self.dialect.placeholder(number))
-        };
-        let mut assigned: Vec<String> = columns.iter().map(|at| assign(self.column(*at))).collect();
+            assigned.push(format!("{} = {}", self.column(*at), self.placeholder(*at, number)));
+        }
         if self.token_in_row() {
-            assigned.push(assign(self.token.clone()));
+            number += 1;
+            assigned.push(format!("{} = {}", self.token, self.dialect.placeholder(number)));
         }
         let set = assigned.join(", ");
-        (!assigned.is_empty()).then(|| format!("update {} set {set} where {}", self.target, self.equal(&mut number)))
+        let update = format!("update {} set {set} where {}", self.target, self.equal(&mut number));
+        (!assigned.is_empty()).then(|| self.numbered(update))
     }
 
     /// Sets the token of one key in the side table. Parameters: the token, the key.
     pub fn raise_side(&self) -> String {
         let mut number = 1;
         let token = self.dialect.placeholder(1);
-        format!("update {} set {} = {token} where {}", self.side, self.token, self.equal(&mut number))
+        self.numbered(format!("update {} set {} = {token} where {}", self.side, self.token, self.equal(&mut number)))
     }
 
     /// Keeps the open columns of keys. Parameters of a key: the table's name, the key's digest, the row's token, the columns.
@@ -166,6 +169,22 @@ impl<'a> PartialText<'a> {
         self.dialect.ident(&self.table.shape.columns[at].name)
     }
 
+    /// A statement with the table's number behind it: PostgreSQL keeps the types of parameters that a prepared statement got, and a
+    /// table that was altered is another one, with another number.
+    fn numbered(&self, statement: String) -> String {
+        match self.dialect {
+            Dialect::Postgres => format!("{statement} -- {}", self.table.id),
+            Dialect::Mysql | Dialect::Sqlite => statement,
+        }
+    }
+
+    /// The placeholder of a column's value.
+    fn placeholder(&self, at: usize, number: usize) -> String {
+        let mark = self.dialect.placeholder(number);
+        let money = self.dialect == Dialect::Postgres && is_money(&self.table.shape.columns[at]);
+        if money { format!("{mark}::numeric::money") } else { mark }
+    }
+
     /// `key = …` with parameters from `number` on.
     fn equal(&self, number: &mut usize) -> String {
         let pair = |at: &usize| {
@@ -174,7 +193,7 @@ impl<'a> PartialText<'a> {
             let (mark, collate) = match (self.dialect, kind) {
                 (Dialect::Mysql, kind) => (key_placeholder(kind), ""),
                 (Dialect::Sqlite, ColumnType::Text { .. }) => ("?".to_owned(), " collate binary"),
-                (dialect, _) => (dialect.placeholder(*number), ""),
+                _ => (self.placeholder(*at, *number), ""),
             };
             format!("{}{collate} = {mark}", self.column(*at))
         };

@@ -20,7 +20,7 @@ mod side;
 use crate::core::dialect::Dialect;
 use crate::core::guard::{Guard, stands};
 use crate::core::parking::Parking;
-use crate::core::table::{Contract, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TokenStorage};
+use crate::core::table::{Column, Contract, DELETED_COLUMN, DeleteMode, TOKEN_COLUMN, Table, TokenStorage};
 use crate::core::token::PREFIX_BYTES;
 
 /// This transaction's own rows, as `xmin` shows them. There are no savepoints, hence no other numbers.
@@ -47,6 +47,11 @@ pub struct TableSql<'a> {
     deleted: String,
     /// `<` of a token that may be written over, `<=` under repair.
     below: &'static str,
+}
+
+/// The text of money hangs on the locale (`1.234` can be a thousand): it goes through numeric, which does not.
+pub fn is_money(column: &Column) -> bool {
+    column.native == "money"
 }
 
 /// `a` is a token that `b` beats. `below` is `<` or `<=`.
@@ -88,11 +93,15 @@ impl<'a> TableSql<'a> {
         &self.stage
     }
 
-    /// Makes the session's stage anew, with the types and collations that the table has now.
+    /// Makes the session's stage anew, with the types and collations that the table has now. The casts change nothing but a
+    /// domain, whose own rules are kept by the table: the stage has NULL where a change does not carry a column.
     pub fn stage_create(&self) -> String {
         let columns = self.table.shape.columns.iter().enumerate().filter(|(_, column)| !column.generated);
-        let list: String =
-            columns.map(|(at, column)| format!("t.{} as c{at}, ", Dialect::Postgres.ident(&column.name))).collect();
+        let list = columns.map(|(at, column)| {
+            let native = if is_money(column) { "numeric" } else { &column.native };
+            format!("t.{}::{native} as c{at}, ", Dialect::Postgres.ident(&column.name))
+        });
+        let list: String = list.collect();
         format!(
             "drop table if exists {0};\ncreate temp table {0} on commit delete rows as \
              select {list}0::int2 as op, ''::bytea as token from {1} t with no data",
@@ -100,17 +109,18 @@ impl<'a> TableSql<'a> {
         )
     }
 
-    /// Fills these columns of the stage.
-    pub fn stage_copy(&self, columns: &[usize]) -> String {
+    /// Fills these columns of the stage, in binary or as text.
+    pub fn stage_copy(&self, columns: &[usize], binary: bool) -> String {
         let list: String = columns.iter().map(|at| format!("c{at}, ")).collect();
-        format!("copy {} ({list}op, token) from stdin (format binary)", self.stage)
+        let format = if binary { "binary" } else { "text" };
+        format!("copy {} ({list}op, token) from stdin (format {format})", self.stage)
     }
 
     /// Upserts of a column group that beat row, tombstone and truncate token. `$1` truncate token, `$2` op.
     pub fn upsert(&self, columns: &[usize]) -> String {
         let (target, side, stage, token) = (&self.target, &self.side, &self.stage, &self.token);
         let mut names = self.names(columns);
-        let mut values: Vec<String> = columns.iter().map(|at| format!("s.c{at}")).collect();
+        let mut values: Vec<String> = columns.iter().map(|at| self.staged(*at)).collect();
         let mut assigned: Vec<String> = self.assignments(columns);
         names.push(token.clone());
         values.push("s.token".to_owned());
@@ -177,7 +187,7 @@ impl<'a> TableSql<'a> {
         let (target, stage) = (&self.target, &self.stage);
         let changed = |columns: &[usize]| -> String {
             let names = self.names(columns).into_iter().zip(columns);
-            let pairs = names.map(|(name, at)| format!("t.{name} is distinct from s.c{at}"));
+            let pairs = names.map(|(name, at)| format!("t.{name} is distinct from {}", self.staged(*at)));
             format!("{} and ({}) and {wins}", self.is_staged("t"), pairs.collect::<Vec<_>>().join(" or "))
         };
         match Parking::of(self.table, columns) {
@@ -197,7 +207,7 @@ impl<'a> TableSql<'a> {
     /// and those of them whose tombstone is newer already.
     pub fn delete(&self) -> String {
         let (target, side, stage, token) = (&self.target, &self.side, &self.stage, &self.token);
-        let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
+        let key: String = self.table.key.iter().map(|at| format!("{}, ", self.staged(*at))).collect();
         let condition = |below| {
             format!(
                 "{} and s.op = {OP_DELETE} and {} and (t.{token} is null or {})",
@@ -228,7 +238,7 @@ impl<'a> TableSql<'a> {
     /// tombstones written or raised, and those that are new.
     pub fn bury(&self) -> String {
         let (target, side, stage, token) = (&self.target, &self.side, &self.stage, &self.token);
-        let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
+        let key: String = self.table.key.iter().map(|at| format!("{}, ", self.staged(*at))).collect();
         format!(
             "with dead as (\n    insert into {side} as m ({key_list}, {token})\n    select {key}s.token from {stage} s\n    \
              where s.op = {OP_DELETE} and {} and not exists (\n        \
@@ -363,7 +373,7 @@ impl<'a> TableSql<'a> {
     /// Appends entries of a change log; what is there already stays. `$1` op.
     pub fn append(&self, columns: &[usize]) -> String {
         let mut names = self.names(columns);
-        let mut values: Vec<String> = columns.iter().map(|at| format!("s.c{at}")).collect();
+        let mut values: Vec<String> = columns.iter().map(|at| self.staged(*at)).collect();
         if self.table.shape.has_token {
             names.push(self.token.clone());
             values.push("s.token".to_owned());
@@ -417,6 +427,11 @@ impl<'a> TableSql<'a> {
         names.map(|name| format!("{name} = excluded.{name}")).collect()
     }
 
+    /// A column of the stage as a value of its column in the table.
+    fn staged(&self, at: usize) -> String {
+        if is_money(&self.table.shape.columns[at]) { format!("s.c{at}::money") } else { format!("s.c{at}") }
+    }
+
     fn key_list(&self) -> String {
         self.names(&self.table.key).join(", ")
     }
@@ -424,7 +439,8 @@ impl<'a> TableSql<'a> {
     /// The key of `alias` is the stage's.
     fn is_staged(&self, alias: &str) -> String {
         let names = self.names(&self.table.key);
-        let pairs = names.iter().zip(&self.table.key).map(|(name, at)| format!("{alias}.{name} = s.c{at}"));
+        let pairs =
+            names.iter().zip(&self.table.key).map(|(name, at)| format!("{alias}.{name} = {}", self.staged(*at)));
         pairs.collect::<Vec<_>>().join(" and ")
     }
 

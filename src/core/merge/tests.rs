@@ -203,9 +203,9 @@ impl Store {
 
 fn mapping() -> Mapping {
     let field = |name: &&str| Field::new(*name, WireType::Int { bits: 64 }, true);
-    let schema = RowSchema { id: 1, fields: NAMES.iter().map(field).collect() };
+    let schema = RowSchema::new(1, NAMES.iter().map(field).collect());
     let table = Arc::new(fixture::table(1, "t", &NAMES));
-    Mapping::new(table, Some(&schema), None, &[], &[], OrderPolicy::Source, CellRules::default()).expect("mapping")
+    Mapping::new(table, Some(&schema), None, &[], OrderPolicy::Source, CellRules::default()).expect("mapping")
 }
 
 fn record(event: &Event) -> Record {

@@ -9,6 +9,8 @@ use bytes::{BufMut, BytesMut};
 use super::Misfit;
 
 const NEGATIVE: u16 = 0x4000;
+/// Signs of what is no number. A column with a precision takes NaN; the server refuses the others there.
+const SPECIAL: [(&str, u16); 3] = [("NaN", 0xC000), ("Infinity", 0xD000), ("-Infinity", 0xF000)];
 /// PostgreSQL keeps 14 bits for the number of digits after the point.
 const SCALE_MAX: usize = 0x3fff;
 /// PostgreSQL holds this many digits before the point.
@@ -16,8 +18,12 @@ const INTEGER_DIGITS_MAX: usize = 131_072;
 /// Bytes before the groups.
 const HEADER: usize = 8;
 
-/// Writes decimal text (`-?digits(.digits)?`). Refuses what does not fit the limit (precision, scale) exactly.
+/// Writes decimal text (`-?digits(.digits)?`, `NaN`, `Infinity`, `-Infinity`). Refuses what does not fit the limit (precision, scale) exactly.
 pub(super) fn put(out: &mut BytesMut, text: &str, limit: Option<(u32, i32)>) -> Result<(), Misfit> {
+    if let Some((_, sign)) = SPECIAL.iter().find(|(word, _)| *word == text) {
+        [0, 0, *sign, 0].iter().for_each(|word| out.put_u16(*word));
+        return Ok(());
+    }
     let (negative, unsigned) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (integer, fraction) = match unsigned.split_once('.') {
         Some((_, "")) => return Err(Misfit::NotDecimal),
@@ -106,11 +112,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<String, Misfit> {
         return Err(Misfit::Binary);
     }
     let mut text = String::new();
-    match sign {
-        0 => {}
-        NEGATIVE => text.push('-'),
-        0xC000 | 0xD000 | 0xF000 => return Err(Misfit::Special),
-        _ => return Err(Misfit::Binary),
+    match SPECIAL.iter().find(|(_, special)| *special == sign) {
+        Some((word, _)) => return Ok((*word).to_owned()),
+        None if sign == NEGATIVE => text.push('-'),
+        None if sign == 0 => {}
+        None => return Err(Misfit::Binary),
     }
     let group = |at: i64| -> Result<u16, Misfit> {
         let index = usize::try_from(weight - at).ok().filter(|index| *index < count);
@@ -176,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_no_decimal_is_refused() {
-        for text in ["", "-", ".", ".5", "5.", "+5", "1e3", "NaN", "1.2.3", "--1", "١", "1 "] {
+        for text in ["", "-", ".", ".5", "5.", "+5", "1e3", "nan", "-NaN", "1.2.3", "--1", "١", "1 "] {
             assert_eq!(there_and_back(text, None), Err(Misfit::NotDecimal), "{text:?}");
         }
         assert!(there_and_back(&"9".repeat(INTEGER_DIGITS_MAX), None).is_ok());

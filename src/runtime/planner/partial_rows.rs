@@ -40,6 +40,9 @@ struct Flow {
 
 fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) -> Config {
     let rule = TableRule {
+        into: Some("t".parse().expect("a name")),
+        table_case: Default::default(),
+        columns: Default::default(),
         contract: Contract::FinalState,
         delete,
         create: false,
@@ -47,6 +50,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         single_writer: false,
         offset_order: false,
         unavailable: Arc::default(),
+        binary: None,
         tombstones: Default::default(),
         resnapshot: Default::default(),
     };
@@ -54,10 +58,8 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
     let topic = TopicRule {
         topic: TopicMatch::Name(TOPIC.to_owned()),
         source_table: None,
-        into: Some(name()),
         key: None,
         order_by: Vec::new(),
-        exclude_columns: Vec::new(),
         skip: false,
         format: None,
         flat_prefix: None,

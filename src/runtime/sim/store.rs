@@ -371,7 +371,7 @@ impl Lookup for Answers<'_> {
         let by_source = !met.position.is_none();
         let source = TopicSource { table: met.source.clone(), by_source };
         self.store.sources.insert(met.topic.to_owned(), source);
-        let mapping = Mapping::new(table, met.row, met.key, &[], &[], OrderPolicy::Source, Default::default());
+        let mapping = Mapping::new(table, met.row, met.key, &[], OrderPolicy::Source, Default::default());
         mapping.map(|mapping| Resolved::Rows(Arc::new(mapping))).map_err(Refused::Table)
     }
 

@@ -1,5 +1,7 @@
 //! Schemas and tables are made, perhaps by several processes at once.
 
+use std::collections::BTreeMap;
+
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{Family, Server};
 use crate::core::failure::{Class, Failure};
@@ -29,7 +31,9 @@ pub(super) async fn server(session: &mut Session) -> Result<Server, Failure> {
         Dialect::Mysql => {
             let version = session.query("select version()", &[]).await?;
             let version = version.first().and_then(|row| row.first()?.as_text()).unwrap_or_default();
-            if !version.to_ascii_lowercase().contains("mariadb") {
+            if version.to_ascii_lowercase().contains("mariadb") {
+                server.types = mariadb_types(version);
+            } else {
                 server.family = Family::MySql;
             }
         }
@@ -40,6 +44,15 @@ pub(super) async fn server(session: &mut Session) -> Result<Server, Failure> {
         }
     }
     Ok(server)
+}
+
+/// Types that a version of MariaDB has beside those of all.
+fn mariadb_types(version: &str) -> BTreeMap<String, String> {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let known = [("inet6", (10, 5)), ("uuid", (10, 7)), ("inet4", (10, 10))];
+    let has = known.into_iter().filter(|(_, since)| version >= *since);
+    has.map(|(name, _)| (name.to_owned(), name.to_owned())).collect()
 }
 
 /// Runs a statement that makes something. Another process may be making the same: also `if not exists` does not keep two
@@ -72,6 +85,15 @@ fn is_there_already(failure: &Failure) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_by_version() {
+        let names = |version| mariadb_types(version).into_keys().collect::<Vec<_>>();
+        assert_eq!(names("10.6.4-MariaDB"), ["inet6"]);
+        assert_eq!(names("10.11.19-MariaDB-0+deb12u1"), ["inet4", "inet6", "uuid"]);
+        // Old proxies put "5.5.5-" before the version: the types of all are safe.
+        assert!(names("5.5.5-10.11.2-MariaDB").is_empty());
+    }
 
     #[test]
     fn what_another_process_made_meanwhile_is_no_failure() {

@@ -9,6 +9,7 @@
 
 use crate::core::collect::End;
 use crate::core::dialect::Dialect;
+use crate::core::event::SourceTable;
 use crate::core::failure::Failure;
 use crate::core::plan::TableOutcome;
 use crate::core::record::TopicPartition;
@@ -31,10 +32,8 @@ pub struct Feed {
     pub pipeline: String,
     /// Topic.
     pub topic: String,
-    /// Schema of the source table, if it has one.
-    pub source_schema: Option<String>,
-    /// Name of the source table.
-    pub source_table: String,
+    /// The source table.
+    pub source: SourceTable,
     /// Full name of the destination table.
     pub table: String,
 }
@@ -109,16 +108,19 @@ pub async fn now_ms<S: Statements>(session: &mut S) -> Result<i64, Failure> {
 
 /// Writes down that a pipeline applies a source table's events to a table. Must be there before the first of them is applied.
 pub async fn feed_add<S: Statements>(session: &mut S, feed: &Feed) -> Result<(), Failure> {
-    let parts = [&feed.topic, feed.source_schema.as_deref().unwrap_or("\u{1}"), &feed.source_table, &feed.table];
+    let source = &feed.source;
+    let parts = [&feed.topic, source.schema.as_deref().unwrap_or("\u{1}"), &source.table, &feed.table];
     let id = format!("{:016x}", fnv1a(parts.join("\0").as_bytes()));
-    let schema = feed.source_schema.as_deref().map_or(Value::Null, Value::from);
+    let schema = source.schema.as_deref().map_or(Value::Null, Value::from);
     let params = [
         feed.pipeline.as_str().into(),
         id.as_str().into(),
         feed.topic.as_str().into(),
         schema,
-        feed.source_table.as_str().into(),
+        source.table.as_str().into(),
         Value::from(feed.table.as_str()),
+        source.database.as_deref().unwrap_or_default().into(),
+        source.server.as_deref().unwrap_or_default().into(),
     ];
     session.execute(sql::FEED_ADD.of(session.dialect()), &params).await?;
     Ok(())
@@ -127,15 +129,26 @@ pub async fn feed_add<S: Statements>(session: &mut S, feed: &Feed) -> Result<(),
 /// What every pipeline of the store applies to which table.
 pub async fn feeds<S: Statements>(session: &mut S) -> Result<Vec<Feed>, Failure> {
     let rows = session.query(sql::FEED_LIST.of(session.dialect()), &[]).await?;
-    Cells::each(rows, |cells| {
-        Ok(Feed {
-            pipeline: cells.text()?,
-            topic: cells.text()?,
-            source_schema: cells.text_or_null()?,
-            source_table: cells.text()?,
-            table: cells.text()?,
-        })
-    })
+    Cells::each(rows, feed)
+}
+
+/// What a pipeline applies to a table, whatever the case of the letters of its name.
+pub async fn feeds_of_table<S: Statements>(session: &mut S, pipeline: &str, table: &str) -> Result<Vec<Feed>, Failure> {
+    let params = [Value::from(pipeline), Value::from(table)];
+    let found: Vec<Feed> = Cells::each(session.query(sql::FEED_OF_TABLE.of(session.dialect()), &params).await?, feed)?;
+    let exact = session.dialect() != Dialect::Sqlite;
+    Ok(found.into_iter().filter(|feed| !exact || feed.table == table).collect())
+}
+
+fn feed(cells: &mut Cells) -> Result<Feed, Failure> {
+    let (pipeline, topic, schema) = (cells.text()?, cells.text()?, cells.text_or_null()?);
+    let (name, table) = (cells.text()?, cells.text()?);
+    let source = SourceTable {
+        database: Some(cells.text()?).filter(|text| !text.is_empty()),
+        server: Some(cells.text()?).filter(|text| !text.is_empty()),
+        ..SourceTable::new(schema.as_deref(), &name)
+    };
+    Ok(Feed { pipeline, topic, source, table })
 }
 
 /// Pipelines that have changed a table, in the store's whole life.

@@ -9,7 +9,7 @@ use super::cells::{Cells, damaged};
 use super::{end, sql};
 
 /// Format of the bookkeeping that this version reads and writes: the number of the last migration.
-pub const STORE_FORMAT: i64 = 2;
+pub const STORE_FORMAT: i64 = 3;
 
 /// What [`migrate`] found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct StoreInfo {
 
 /// The files of each format, by its number less one.
 fn migrations() -> [Vec<&'static sql::Statement>; STORE_FORMAT as usize] {
-    let order =
+    let collection =
         vec![&*sql::EPOCHS_002, &*sql::TOPICS_002, &*sql::COLLECTION_002, &*sql::TRANSACTIONS_002, &*sql::PARTIAL_002];
-    [vec![&*sql::STORE_001], order]
+    [vec![&*sql::STORE_001], collection, vec![&*sql::SOURCES_003]]
 }
 
 /// Makes the store, or brings it to this version's format. Safe when several processes start at once: one does it, the others

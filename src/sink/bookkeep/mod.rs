@@ -34,7 +34,7 @@ pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offs
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
 pub use collect::{
     Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,
-    floors, generations, now_ms, reset_floors, running_replays, writers_of,
+    feeds_of_table, floors, generations, now_ms, reset_floors, running_replays, writers_of,
 };
 pub use consistency::{ConsistencyState, consistency};
 pub use epochs::{EpochEntry, Opened, epoch, epoch_list, epoch_open, epochs};

@@ -119,6 +119,7 @@ statements! {
     TOPICS_002 = "002_topics" each;
     TRANSACTIONS_002 = "002_transactions" each;
     PARTIAL_002 = "002_partial" each;
+    SOURCES_003 = "003_sources" each;
     META_EXISTS = "meta_exists" each;
     META_GET = "meta_get" shared;
     META_SET = "meta_set" shared;
@@ -171,6 +172,7 @@ statements! {
     GENERATION_CLEAR = "generation_clear" shared;
     FEED_ADD = "feed_add" but_mysql;
     FEED_LIST = "feed_list" shared;
+    FEED_OF_TABLE = "feed_of_table" shared;
     NOW = "now" shared;
     SWEEP_ADD = "sweep_add" but_mysql;
     SWEEP_LIST = "sweep_list" shared;

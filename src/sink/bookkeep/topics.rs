@@ -19,9 +19,15 @@ pub struct TopicSource {
 
 /// Takes note of a source table when it is first met in a topic.
 pub async fn add_topic<S: Statements>(session: &mut S, topic: &str, source: &TopicSource) -> Result<(), Failure> {
-    let schema = source.table.schema.as_deref().unwrap_or_default();
-    let params =
-        [topic.into(), schema.into(), Value::from(source.table.table.as_str()), i64::from(source.by_source).into()];
+    let given = |part: &Option<String>| Value::from(part.as_deref().unwrap_or_default());
+    let params = [
+        Value::from(topic),
+        given(&source.table.schema),
+        source.table.table.as_str().into(),
+        i64::from(source.by_source).into(),
+        given(&source.table.database),
+        given(&source.table.server),
+    ];
     session.execute(sql::TOPIC_ADD.of(session.dialect()), &params).await.map(drop)
 }
 
@@ -29,7 +35,13 @@ pub async fn add_topic<S: Statements>(session: &mut S, topic: &str, source: &Top
 pub async fn topic_sources<S: Statements>(session: &mut S, topic: &str) -> Result<Vec<TopicSource>, Failure> {
     let rows = session.query(sql::TOPIC_GET.of(session.dialect()), &[Value::from(topic)]).await?;
     Cells::each(rows, |cells| {
-        let schema = Some(cells.text()?).filter(|schema| !schema.is_empty());
-        Ok(TopicSource { table: SourceTable::new(schema.as_deref(), &cells.text()?), by_source: cells.int()? != 0 })
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        let schema = given(cells.text()?);
+        let (name, by_source) = (cells.text()?, cells.int()? != 0);
+        let (database, server) = (given(cells.text()?), given(cells.text()?));
+        Ok(TopicSource {
+            table: SourceTable { database, server, ..SourceTable::new(schema.as_deref(), &name) },
+            by_source,
+        })
     })
 }

@@ -115,7 +115,16 @@ fn column_of(row: &[Value], mariadb: bool) -> Column {
     let wide_equality = wide_equality(&name, &native, &kind, text(row, 10), mariadb);
     // Statements that leave such a column out have to say so, see `TableText::mark_rows`.
     let native = if extra.contains(ON_UPDATE) { format!("{native} {ON_UPDATE}") } else { native };
-    Column { name, kind, native, nullable: text(row, 3) == "YES", generated, has_default, wide_equality }
+    Column {
+        name,
+        kind,
+        native,
+        nullable: text(row, 3) == "YES",
+        generated,
+        identity: false,
+        has_default,
+        wide_equality,
+    }
 }
 
 /// Quoted names of the columns that a check keeps to JSON.

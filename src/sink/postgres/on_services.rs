@@ -3,6 +3,7 @@
 mod collecting;
 mod convergence;
 mod describing;
+mod every_type;
 mod failing;
 mod guards;
 mod races;

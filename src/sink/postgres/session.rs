@@ -10,11 +10,12 @@ use bytes::BytesMut;
 use deadpool_postgres::ClientWrapper;
 use futures_util::future::join_all;
 use futures_util::{TryStreamExt, pin_mut};
-use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Row, SimpleQueryMessage, Statement};
 
 use crate::core::dialect::Dialect;
 use crate::core::failure::{Class, Failure};
+use crate::core::pgcopy::literal::{self, Form};
 use crate::core::pgcopy::{self, Misfit, PgType};
 use crate::core::value::Value;
 use crate::sink::Statements;
@@ -223,9 +224,8 @@ impl Param {
                 pgcopy::put_value(&mut out, kind, value)?;
                 false
             }
-            // The server reads text of any type in the form that it prints: enums, intervals, regclass.
-            (None, Value::Text(text)) => return Ok(Self::of_text(text)),
-            (None, _) => return Err(Misfit::Kind),
+            // The server reads text of any type.
+            (None, value) => return Ok(Self::of_text(&literal::literal(&form(kind), value)?)),
         };
         Ok(Self { bytes: Some(out), text })
     }
@@ -275,6 +275,15 @@ pub(super) fn encode_params(statement: &Statement, params: &[Value]) -> Result<V
         .collect()
 }
 
+/// The text that a type reads.
+fn form(kind: &Type) -> Form {
+    match kind.kind() {
+        Kind::Domain(base) => form(base),
+        Kind::Array(element) => Form::Array { element: Box::new(form(element)), limits: None },
+        _ => Form::of_name(kind.name()),
+    }
+}
+
 fn pg_type(kind: &Type) -> Option<PgType> {
     Some(match *kind {
         Type::BOOL => PgType::Bool,
@@ -285,10 +294,15 @@ fn pg_type(kind: &Type) -> Option<PgType> {
         Type::FLOAT4 => PgType::Float4,
         Type::FLOAT8 => PgType::Float8,
         Type::NUMERIC => PgType::Numeric(None),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::UNKNOWN | Type::CHAR => PgType::Text,
+        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::UNKNOWN => PgType::Text,
+        Type::NAME => PgType::Name,
+        Type::CHAR => PgType::Char,
         Type::BYTEA => PgType::Bytea,
         Type::DATE => PgType::Date,
         Type::TIME => PgType::Time(6),
+        Type::TIMETZ => PgType::TimeTz(6),
+        Type::BIT | Type::VARBIT => PgType::Bits,
+        Type::POINT => PgType::Point,
         Type::TIMESTAMP => PgType::Timestamp(6),
         Type::TIMESTAMPTZ => PgType::TimestampTz(6),
         Type::UUID => PgType::Uuid,

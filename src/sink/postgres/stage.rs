@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, pin_mut};
 
 use crate::core::dialect::postgres::{OP_DELETE, TableSql};
 use crate::core::failure::{Class, Failure};
+use crate::core::pgcopy::literal::{self, Form};
 use crate::core::pgcopy::{self, Misfit, PgType};
 use crate::core::plan::TablePlan;
 use crate::core::table::Table;
@@ -33,12 +34,10 @@ impl PostgresSession {
             self.drop_stages().await?;
         }
         self.execute(&sql.stage_create(), &[]).await?;
-        let name = Value::from(sql.stage());
-        let found = self.query(include_str!("../../../sql/postgres/stage_types.sql"), &[name]).await?;
-        for (at, column) in table.shape.columns.iter().enumerate().filter(|(_, column)| !column.generated) {
-            let staged = format!("c{at}");
-            let native = found.iter().find(|row| row.first().and_then(Value::as_text) == Some(&staged));
-            if native.and_then(|row| row.get(1)?.as_text()) != Some(&column.native) {
+        let found = self.columns(table.name()).await?;
+        for column in table.shape.columns.iter().filter(|column| !column.generated) {
+            let now = found.iter().find(|now| now.name == column.name);
+            if now.is_none_or(|now| (&now.native, &now.kind) != (&column.native, &column.kind)) {
                 let message = format!("column {:?} is no longer {}", column.name, column.native);
                 return Err(Failure::new(Class::Table, "schema_changed", message));
             }
@@ -55,7 +54,7 @@ impl PostgresSession {
     /// Copies a table's changes into its stage. Inside the transaction, which has to be rolled back after an error.
     pub(super) async fn fill_stage(&mut self, plan: &TablePlan, sql: &TableSql<'_>) -> Result<(), Failure> {
         let mut encoder = Encoder::new(plan)?;
-        let copy = self.prepared(&sql.stage_copy(&encoder.columns)).await?;
+        let copy = self.prepared(&sql.stage_copy(&encoder.columns, encoder.binary)).await?;
         let sink = match self.client.copy_in::<_, Bytes>(&copy).await {
             Ok(sink) => sink,
             Err(error) => return Err(self.failed(&error)),
@@ -73,7 +72,9 @@ impl PostgresSession {
                 }
             }
         }
-        pgcopy::put_trailer(&mut encoder.out);
+        if encoder.binary {
+            pgcopy::put_trailer(&mut encoder.out);
+        }
         if sent.is_ok() {
             sent = sink.send(encoder.out.split().freeze()).await;
         }
@@ -94,11 +95,13 @@ impl PostgresSession {
     }
 }
 
-/// Index of the column that the context of a COPY error names in its last line: `COPY lw_stage_1, line 2, column c3`. Lines
-/// before it can hold values.
+/// Index of the column that the context of a COPY error names: `COPY lw_stage_1, line 2, column c3`, with `: "value"` behind it
+/// where the rows are text. Lines before it can hold values, too.
 fn stage_column(context: &str) -> Option<usize> {
-    let place = context.lines().last()?.strip_prefix("COPY lw_stage_")?;
-    place.rsplit_once(", column c")?.1.parse().ok()
+    let place = context.lines().find_map(|line| line.strip_prefix("COPY lw_stage_"))?;
+    let column = place.split_once(", column c")?.1;
+    let end = column.find(|c: char| !c.is_ascii_digit()).unwrap_or(column.len());
+    column[..end].parse().ok()
 }
 
 /// Writes the rows of a plan's table in the order of the stage's columns.
@@ -106,7 +109,9 @@ struct Encoder<'a> {
     plan: &'a TablePlan,
     /// Indices of the columns that any of the batch's changes carries, ascending.
     columns: Vec<usize>,
-    kinds: Vec<PgType>,
+    kinds: Vec<Written>,
+    /// All columns have a binary writer; else all are written as text.
+    binary: bool,
     /// For each column group, then for the deletes: where a change's values lie for `columns`.
     places: Vec<Vec<Option<usize>>>,
     out: BytesMut,
@@ -118,7 +123,8 @@ impl<'a> Encoder<'a> {
         let carried = plan.upserts.iter().flat_map(|group| group.columns.iter().copied());
         let columns: Vec<usize> =
             carried.chain(table.key.iter().copied()).collect::<BTreeSet<_>>().into_iter().collect();
-        let kinds = columns.iter().map(|at| kind_of(table, *at)).collect::<Result<_, _>>()?;
+        let kinds = columns.iter().map(|at| written(table, *at)).collect::<Result<Vec<_>, _>>()?;
+        let binary = kinds.iter().all(|kind| kind.binary.is_some());
         let place = |of: &[usize]| columns.iter().map(|at| of.iter().position(|own| own == at)).collect();
         let mut places: Vec<Vec<Option<usize>>> = plan.upserts.iter().map(|group| place(&group.columns)).collect();
         places.push(place(&table.key));
@@ -126,8 +132,10 @@ impl<'a> Encoder<'a> {
             return Err(Failure::operator("column_sets", "a batch has too many different sets of columns"));
         }
         let mut out = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 4);
-        pgcopy::put_header(&mut out);
-        Ok(Self { plan, columns, kinds, places, out })
+        if binary {
+            pgcopy::put_header(&mut out);
+        }
+        Ok(Self { plan, columns, kinds, binary, places, out })
     }
 
     /// Changes in the group of this number; behind the last group come the deletes.
@@ -149,22 +157,59 @@ impl<'a> Encoder<'a> {
     }
 
     fn row(&mut self, number: usize, op: i16, token: &Token, values: &[Value]) -> Result<(), Failure> {
-        pgcopy::put_row(&mut self.out, (self.columns.len() + 2) as u16);
+        if self.binary {
+            pgcopy::put_row(&mut self.out, (self.columns.len() + 2) as u16);
+        }
         for (at, place) in self.places[number].iter().enumerate() {
             let value = place.map_or(Some(&Value::Null), |place| values.get(place)).ok_or(Misfit::Kind);
-            let written = value.and_then(|value| pgcopy::put_field(&mut self.out, self.kinds[at], value));
+            let written = value.and_then(|value| self.kinds[at].put(&mut self.out, value, self.binary));
             written.map_err(|misfit| refused(&self.plan.table, self.columns[at], misfit))?;
         }
-        // A number that fits, and at most 48 bytes.
-        let own = pgcopy::put_field(&mut self.out, PgType::Int2, &Value::Int(i64::from(op)));
-        own.and_then(|()| pgcopy::put_bytes(&mut self.out, token.as_bytes()))
-            .map_err(|misfit| Failure::operator("token", misfit.to_string()))
+        self.end_of_row(op, token).map_err(|misfit| Failure::operator("token", misfit.to_string()))
+    }
+
+    /// The last two columns: a number that fits, and at most 48 bytes.
+    fn end_of_row(&mut self, op: i16, token: &Token) -> Result<(), Misfit> {
+        let out = &mut self.out;
+        if self.binary {
+            pgcopy::put_field(out, PgType::Int2, &Value::Int(i64::from(op)))?;
+            return pgcopy::put_bytes(out, token.as_bytes());
+        }
+        literal::put_copy_field(out, &Form::Plain, &Value::Int(i64::from(op)))?;
+        out.put_u8(b'\t');
+        literal::put_copy_field(out, &Form::Plain, &Value::bytes(token.as_bytes()))?;
+        out.put_u8(b'\n');
+        Ok(())
     }
 }
 
-fn kind_of(table: &Table, at: usize) -> Result<PgType, Failure> {
+/// How a column is written.
+struct Written {
+    binary: Option<PgType>,
+    text: Form,
+}
+
+impl Written {
+    fn put(&self, out: &mut BytesMut, value: &Value, binary: bool) -> Result<(), Misfit> {
+        match self.binary {
+            Some(kind) if binary => return pgcopy::put_field(out, kind, value),
+            // What is refused must not hang on the other columns of the table.
+            Some(kind) if !value.is_null() => pgcopy::put_value(&mut BytesMut::new(), kind, value)?,
+            _ => {}
+        }
+        literal::put_copy_field(out, &self.text, value)?;
+        out.put_u8(b'\t');
+        Ok(())
+    }
+}
+
+fn written(table: &Table, at: usize) -> Result<Written, Failure> {
     let column = table.shape.columns.get(at);
-    column.and_then(PgType::of_column).ok_or_else(|| {
+    let written = column.and_then(|column| {
+        let text = Form::of_column(column)?;
+        Some(Written { binary: PgType::of_column(column), text })
+    });
+    written.ok_or_else(|| {
         let what = column.map_or_else(|| format!("number {at}"), |c| format!("{:?} of type {}", c.name, c.native));
         Failure::new(Class::Record, "unsupported_type", format!("column {what} cannot be written"))
     })
@@ -184,7 +229,10 @@ mod tests {
     fn the_context_of_a_copy_error_names_the_column() {
         assert_eq!(stage_column("COPY lw_stage_1, line 2, column c13"), Some(13));
         assert_eq!(stage_column("JSON data, line 1: , column c5\nCOPY lw_stage_1, line 2, column c3"), Some(3));
-        assert_eq!(stage_column("COPY lw_stage_1, line 2, column c3: \"secret\""), None);
+        assert_eq!(
+            stage_column("COPY lw_stage_1, line 2, column c3: \"secret\nCOPY lw_stage_1, line 2, column c9\""),
+            Some(3)
+        );
         assert_eq!(stage_column("COPY lw_stage_1, line 2, column token"), None);
         assert_eq!(stage_column("SQL function"), None);
     }

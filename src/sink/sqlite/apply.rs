@@ -29,7 +29,7 @@ use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::{Statements, bookkeep, partial};
 
 use super::SqliteSession;
-use super::values::bind;
+use super::values::{bind, bind_to};
 
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
@@ -407,7 +407,7 @@ fn arguments(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<SqliteA
         match (shape, entry.row) {
             (Shape::Row, Some((group, values))) => {
                 for (value, column) in values.iter().zip(work.plan.upserts[group].columns.iter()) {
-                    bind(&mut arguments, value).map_err(|failure| of_column(work, *column, failure))?;
+                    bind_to(&mut arguments, value, &work.plan.table.shape.columns[*column])?;
                 }
                 if work.text.token_in_row() {
                     token(&mut arguments, entry)?;
@@ -418,7 +418,7 @@ fn arguments(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<SqliteA
             }
             _ => {
                 for (value, column) in entry.key.iter().zip(&work.plan.table.key) {
-                    bind(&mut arguments, value).map_err(|failure| of_column(work, *column, failure))?;
+                    bind_to(&mut arguments, value, &work.plan.table.shape.columns[*column])?;
                 }
                 if shape != Shape::Key {
                     token(&mut arguments, entry)?;
@@ -430,8 +430,4 @@ fn arguments(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<SqliteA
         }
     }
     Ok(arguments)
-}
-
-fn of_column(work: &Work<'_>, column: usize, failure: Failure) -> Failure {
-    failure.context(format_args!("column {:?}", work.plan.table.shape.columns[column].name))
 }

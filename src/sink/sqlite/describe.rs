@@ -3,7 +3,8 @@
 //! A column of an ordinary (not STRICT) table alters what is written to it by its *affinity*, which SQLite derives from the
 //! declared type's letters: INTEGER, REAL, TEXT and BLOB keep values of their own kind as they are; NUMERIC makes numbers of
 //! texts that look like numbers (`1.50` becomes 1.5). So types of NUMERIC affinity (DECIMAL, DATETIME, UUID, JSON, STRING, …) are
-//! not written to. TEXT takes them all, as the texts of [`crate::core::text`].
+//! not written to. TEXT takes them all, as the texts of [`crate::core::text`]; the name of its type may say what the text is
+//! (see [`kind_in_name`]).
 
 use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
@@ -144,6 +145,7 @@ fn column(row: &[Value], strict: bool, keys: usize) -> Column {
         native,
         nullable: row[2].as_int() == Some(0) && !is_row_number,
         generated: matches!(row[5].as_int(), Some(2 | 3)),
+        identity: false,
         has_default: !row[3].is_null() || is_row_number,
         wide_equality,
     }
@@ -158,7 +160,7 @@ fn kind_of(declared: &str, strict: bool) -> ColumnType {
         ColumnType::Unsupported
     } else if has(&["INT"]) {
         ColumnType::Int { bits: 64, unsigned: false }
-    } else if let Some(kind) = kind_in_text(&upper) {
+    } else if let Some(kind) = kind_in_name(&upper) {
         kind
     } else if has(&["CHAR", "CLOB", "TEXT"]) {
         ColumnType::Text { max_chars: None }
@@ -174,27 +176,37 @@ fn kind_of(declared: &str, strict: bool) -> ColumnType {
     }
 }
 
-/// What a column of text affinity is said to hold by the begin of its declared type: `DECIMAL_TEXT(10,2)`, `DATE_TEXT`,
-/// `TIME_TEXT`, `TIMESTAMP_TEXT`, `TIMESTAMPTZ_TEXT`.
+/// What a column of text or bytes is said to hold by the name of its type: `DECIMAL_TEXT`, `DECIMAL_TEXT(10,2)`, `DATE_TEXT`,
+/// `TIME_TEXT` (also spans below zero and above a day), `TIMETZ_TEXT`, `TIMESTAMP_TEXT`, `TIMESTAMPTZ_TEXT`, `DURATION_TEXT`
+/// (`INTERVAL` holds the letters INT, which make numbers of texts), `UUID_TEXT`, `JSON_TEXT`, `BITS_TEXT(8)`, `GEOMETRY_BLOB`.
 ///
 /// # Why
 ///
 /// SQLite has no types for these, and events without a schema do not tell that a number is a date. The name of the type is
-/// the one place where the owner of the table can.
-fn kind_in_text(upper: &str) -> Option<ColumnType> {
+/// the one place where the owner of the table can; tables that lastword makes have them, too.
+fn kind_in_name(upper: &str) -> Option<ColumnType> {
+    if upper == "GEOMETRY_BLOB" {
+        return Some(ColumnType::Geometry { srid: None });
+    }
     let (name, rest) = upper.split_once("_TEXT")?;
+    let number = || rest.trim().strip_prefix('(')?.strip_suffix(')');
     let limit = || {
-        let (digits, scale) = rest.trim().strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+        let (digits, scale) = number()?.split_once(',')?;
         Some((digits.trim().parse().ok()?, scale.trim().parse().ok()?))
     };
     Some(match name {
         "DECIMAL" if rest.is_empty() => ColumnType::Decimal { limit: None },
         "DECIMAL" => ColumnType::Decimal { limit: Some(limit()?) },
+        "BITS" => ColumnType::Bits { length: Some(number()?.trim().parse().ok()?), varying: false },
         _ if !rest.is_empty() => return None,
         "DATE" => ColumnType::Date,
-        "TIME" => ColumnType::Time { digits: 6 },
+        "TIME" => ColumnType::TimeSpan { digits: 6 },
+        "TIMETZ" => ColumnType::TimeTz { digits: 6 },
         "TIMESTAMP" => ColumnType::Timestamp { digits: 6 },
         "TIMESTAMPTZ" => ColumnType::TimestampTz { digits: 6 },
+        "DURATION" => ColumnType::Interval { digits: 6 },
+        "UUID" => ColumnType::Uuid,
+        "JSON" => ColumnType::Json,
         _ => return None,
     })
 }
@@ -233,6 +245,10 @@ mod tests {
             ("DECIMAL_TEXT", ColumnType::Decimal { limit: None }),
             ("DATE_TEXT", ColumnType::Date),
             ("TIMESTAMPTZ_TEXT", ColumnType::TimestampTz { digits: 6 }),
+            ("TIME_TEXT", ColumnType::TimeSpan { digits: 6 }),
+            ("BITS_TEXT(8)", ColumnType::Bits { length: Some(8), varying: false }),
+            ("BITS_TEXT", ColumnType::Text { max_chars: None }),
+            ("GEOMETRY_BLOB", ColumnType::Geometry { srid: None }),
             ("FORMAT_TEXT", ColumnType::Text { max_chars: None }),
             ("DATETIME", ColumnType::Unsupported),
             ("STRING", ColumnType::Unsupported),

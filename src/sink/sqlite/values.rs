@@ -5,12 +5,14 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Arguments, Row, TypeInfo, ValueRef};
 
 use crate::core::failure::{Class, Failure};
+use crate::core::geometry;
+use crate::core::table::{Column, ColumnType};
 use crate::core::text;
 use crate::core::value::Value;
 
 use super::classify::classify;
 
-/// Appends a parameter. Dates, decimals, UUIDs and JSON are written as the texts of [`crate::core::text`].
+/// Appends a parameter. What SQLite has no storage class for is written as the text of [`crate::core::text`], a shape as EWKB.
 pub(super) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), Failure> {
     let bound = match value {
         Value::Null => arguments.add(None::<i64>),
@@ -26,20 +28,30 @@ pub(super) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(),
         Value::Float64(number) => arguments.add(*number),
         Value::Decimal(text) | Value::Text(text) | Value::Json(text) => arguments.add(&**text),
         Value::Bytes(bytes) => arguments.add(&**bytes),
-        Value::Date(days) => arguments.add(text::date(i64::from(*days))),
-        Value::Time(micros) => arguments.add(text::time(*micros)),
-        Value::Timestamp(micros) => arguments.add(text::timestamp(*micros)),
-        Value::TimestampTz(micros) => arguments.add(text::timestamp_tz(*micros)),
-        Value::Uuid(bytes) => arguments.add(text::uuid(bytes)),
-        Value::TimeTz { .. }
-        | Value::Interval { .. }
-        | Value::Bits { .. }
-        | Value::Array(_)
-        | Value::Map(_)
-        | Value::Geometry { .. }
-        | Value::SparseVector { .. } => return Err(does_not_fit("a value of this kind")),
+        Value::Geometry { srid, wkb } => arguments.add(geometry::ewkb(*srid, wkb)),
+        other => match text::of(other.clone()) {
+            Some(text) => arguments.add(&*text),
+            None => return Err(does_not_fit("a value of this kind")),
+        },
     };
     bound.map_err(|error| Failure::operator("sqlite driver", format!("a parameter cannot be bound: {error}")))
+}
+
+/// Appends a value of a column. What would not be stored in the column's own class is refused: only STRICT tables do that themselves.
+pub(super) fn bind_to(arguments: &mut SqliteArguments, value: &Value, column: &Column) -> Result<(), Failure> {
+    let fits = match (&column.kind, value) {
+        (_, Value::Null) => true,
+        (ColumnType::Int { .. } | ColumnType::Bool, value) => {
+            matches!(value, Value::Int(_) | Value::UInt(_) | Value::Bool(_))
+        }
+        (ColumnType::Float64, value) => matches!(value, Value::Float32(_) | Value::Float64(_)),
+        (ColumnType::Bytes { .. } | ColumnType::Geometry { .. }, value) => {
+            matches!(value, Value::Bytes(_) | Value::Geometry { .. })
+        }
+        (_, value) => !matches!(value, Value::Bytes(_) | Value::Geometry { .. }),
+    };
+    let bound = if fits { bind(arguments, value) } else { Err(does_not_fit("a value of another kind")) };
+    bound.map_err(|failure| failure.context(format_args!("column {:?}", column.name)))
 }
 
 fn does_not_fit(what: &str) -> Failure {

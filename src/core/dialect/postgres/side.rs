@@ -15,7 +15,7 @@ impl TableSql<'_> {
     /// `deleted_at` is the time since when a key is deleted, or live again: it changes only when the mark does.
     pub fn side_win(&self) -> String {
         let (side, stage, token, deleted) = (&self.side, &self.stage, &self.token, &self.deleted);
-        let key: String = self.table.key.iter().map(|at| format!("s.c{at}, ")).collect();
+        let key: String = self.table.key.iter().map(|at| format!("{}, ", self.staged(*at))).collect();
         format!(
             "with won as (\n    insert into {side} as m ({key_list}, {token}, {deleted})\n    \
              select {key}s.token, s.op = {OP_DELETE} from {stage} s where {} order by {order}\n    \
@@ -35,7 +35,7 @@ impl TableSql<'_> {
     /// Rows of the winners of a column group. `$1` op.
     pub fn side_upsert(&self, columns: &[usize]) -> String {
         let mut names = self.names(columns);
-        let mut values: Vec<String> = columns.iter().map(|at| format!("s.c{at}")).collect();
+        let mut values: Vec<String> = columns.iter().map(|at| self.staged(*at)).collect();
         let mut assigned = self.assignments(columns);
         if self.table.shape.has_deleted {
             names.push(self.deleted.clone());

@@ -1,16 +1,22 @@
 //! Types of columns that are made for fields of events.
 //!
-//! | wire type | PostgreSQL | MySQL, MariaDB | SQLite (STRICT) |
+//! | wire type | PostgreSQL | MySQL, MariaDB | SQLite |
 //! |---|---|---|---|
-//! | boolean | boolean | boolean | integer |
-//! | int8/16/32/64, year | smallint/smallint/integer/bigint | tinyint/smallint/int/bigint | integer |
-//! | float, double | real, double precision | float, double | real |
-//! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 | text |
-//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | text |
-//! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | text |
-//! | uuid, json | uuid, jsonb | char(36), json | text |
-//! | text, xml, enum, set | text | longtext | text |
-//! | bytes | bytea | longblob | blob |
+//! | boolean | boolean | boolean | INTEGER |
+//! | int8/16/32/64 | smallint/smallint/integer/bigint | tinyint/smallint/int/bigint, `unsigned` as declared | INTEGER; DECIMAL_TEXT(20,0) for BIGINT UNSIGNED |
+//! | year | integer | year | INTEGER |
+//! | float, double | real, double precision | float, double | REAL |
+//! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 and without limits | DECIMAL_TEXT(p,s), DECIMAL_TEXT |
+//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | DATE_TEXT, TIME_TEXT, TIMESTAMP_TEXT |
+//! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | TIMESTAMPTZ_TEXT |
+//! | time with an offset, interval | text | varchar(100) | TIMETZ_TEXT, DURATION_TEXT |
+//! | uuid | uuid | uuid (MariaDB from 10.7), char(36) | UUID_TEXT |
+//! | json | jsonb | json | JSON_TEXT |
+//! | text, xml, enum, set | text | varchar(n) as declared, longtext | TEXT |
+//! | bits | text | bit(n), longtext beyond 64 | BITS_TEXT(n) |
+//! | arrays, maps, vectors | text | json | JSON_TEXT |
+//! | shapes | text | point, geometry | GEOMETRY_BLOB |
+//! | bytes, bits of varying length | bytea | longblob | BLOB |
 
 mod mysql;
 mod postgres;
@@ -52,9 +58,7 @@ pub(super) fn native_type(
     }
     Ok(match dialect {
         Dialect::Postgres => postgres::column_type(&field.kind, is_key),
-        Dialect::Mysql => {
-            mysql::column_type(&field.kind, is_key.then(|| mysql::key_chars(spec.key.len())), server.family)
-        }
-        Dialect::Sqlite => sqlite::column_type(&field.kind).to_owned(),
+        Dialect::Mysql => mysql::column_type(spec, field, is_key, server),
+        Dialect::Sqlite => sqlite::column_type(field),
     })
 }

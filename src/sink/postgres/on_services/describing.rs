@@ -32,8 +32,15 @@ async fn columns_keys_and_reasons() {
     assert_eq!(column("i").kind, ColumnType::Time { digits: 0 });
     assert_eq!(column("p").kind, ColumnType::Text { max_chars: Some(9) });
     assert_eq!(column("e").kind, ColumnType::Text { max_chars: Some(4) });
-    for name in ["d", "k", "l", "m", "q", "r"] {
-        assert_eq!(column(name).kind, ColumnType::Unsupported, "{name}");
+    for (name, kind, native) in [
+        ("d", ColumnType::Text { max_chars: None }, "citext"),
+        ("k", ColumnType::Literal, "d_mood"),
+        ("l", ColumnType::Int { bits: 32, unsigned: false }, "integer"),
+        ("m", ColumnType::Array { element: Box::new(ColumnType::Int { bits: 32, unsigned: false }) }, "integer[]"),
+        ("q", ColumnType::Text { max_chars: Some(1) }, "\"char\""),
+        ("r", ColumnType::Interval { digits: 6 }, "interval"),
+    ] {
+        assert_eq!((&column(name).kind, column(name).native.as_str()), (&kind, native), "{name}");
     }
     for (name, wide) in [
         ("a", false),
@@ -48,6 +55,7 @@ async fn columns_keys_and_reasons() {
     ] {
         assert_eq!(column(name).wide_equality.is_some(), wide, "{name}");
     }
+    assert!(column("a").identity && !column("n").identity);
     assert!(column("o").generated && !column("a").generated && column("a").has_default && column("n").has_default);
     assert!(!column("b").nullable && !column("s").nullable && column("c").nullable && !column("b").has_default);
 }

@@ -101,9 +101,7 @@ async fn parameters_take_the_type_of_their_place() {
         assert!(failure.class == Class::Record && !failure.to_string().contains("secret"), "{failure}");
     }
     assert_eq!(s.query("select $1::int2", &[]).await.expect_err("no parameter").class, Class::Operator);
-    for sql in
-        ["select array[1]", "select 'NaN'::numeric", "select 'infinity'::timestamptz", "select '1 day'::interval"]
-    {
+    for sql in ["select array[1]", "select '1 day'::interval", "select '1.5'::money"] {
         assert_eq!(s.query(sql, &[]).await.expect_err(sql).code, "result", "{sql}");
     }
     assert_eq!(show(&mut s, "select 1").await, "1", "the session goes on");

@@ -3,6 +3,8 @@
 use super::*;
 use crate::core::failure::Class;
 use crate::core::table::ColumnType;
+use crate::core::value::INFINITE_DAY;
+use crate::core::wire::{Geometry, Unit};
 use bytes::Bytes;
 
 #[tokio::test]
@@ -87,13 +89,32 @@ async fn values_come_back_as_they_went_in() {
             "'123456789012345678901234567890.10'",
         ),
         ("date", WireType::Date, Value::Date(19_724), "'2024-01-02'"),
-        ("time", WireType::ZonedTimestamp, Value::Time(14_706_120_000), "'04:05:06.12'"),
-        ("stamp", WireType::ZonedTimestamp, Value::Timestamp(-1), "'1969-12-31 23:59:59.999999'"),
+        ("never", WireType::Date, Value::Date(INFINITE_DAY.0), "'infinity'"),
+        ("time", WireType::Time(Unit::Micros), Value::Time(14_706_120_000), "'04:05:06.12'"),
+        ("span", WireType::Time(Unit::Millis), Value::Time(-3_020_399_000_000), "'-838:59:59'"),
+        ("zoned", WireType::ZonedTime, Value::TimeTz { micros: 1, offset: -3600 }, "'00:00:00.000001-01:00'"),
+        ("interval", WireType::Interval, Value::Interval { months: 14, days: -1, micros: 500_000 }, "'P1Y2M-1DT0.5S'"),
+        ("stamp", WireType::Timestamp(Unit::Micros), Value::Timestamp(-1), "'1969-12-31 23:59:59.999999'"),
         ("instant", WireType::ZonedTimestamp, Value::TimestampTz(0), "'1970-01-01 00:00:00+00'"),
         ("uuid", WireType::Uuid, Value::Uuid([0xAB; 16]), "'abababab-abab-abab-abab-abababababab'"),
         ("json", WireType::Json, Value::Json("{\"a\": 1.50}".into()), "'{\"a\": 1.50}'"),
+        ("list", WireType::Array(Box::new(WireType::Text)), Value::Json("[null]".into()), "'[null]'"),
+        (
+            "bits",
+            WireType::Bits { length: Some(4) },
+            Value::Bits { length: 4, bytes: Bytes::from_static(&[0x50]) },
+            "'0101'",
+        ),
+        (
+            "shape",
+            WireType::Geometry(Geometry::Geometry),
+            Value::Geometry { srid: Some(4326), wkb: Bytes::from_static(b"\x01\x07\0\0\0\0\0\0\0") },
+            "x'0107000020e610000000000000'",
+        ),
     ];
     let mut bench = Bench::of(wide_spec(values.iter().map(|(name, kind, ..)| (*name, kind.clone())).collect())).await;
+    let unsupported = bench.table.shape.columns.iter().find(|column| column.kind == ColumnType::Unsupported);
+    assert_eq!(unsupported, None);
     let all: Vec<usize> = (0..values.len()).collect();
     let plan = wide_plan(&bench, &all, values.iter().map(|(_, _, value, _)| value.clone()).collect(), 1);
     bench.session.apply(&plan).await.expect("applied");
