@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::core::decode::{TopicDecoder, TopicRules};
+use crate::core::decode::{Binary, CellRules, TopicDecoder, TopicRules};
 use crate::core::dialect::Dialect;
 use crate::core::event::{Rejection, SourceTable};
 use crate::core::evolve::Evolve;
@@ -108,6 +108,17 @@ impl Config {
             return None;
         }
         Some(Ruled { topic: rule, table: rule.map_or(&self.defaults, |rule| &rule.rule) })
+    }
+
+    /// How the cells of a table are read.
+    pub fn cell_rules(&self, rule: &TableRule) -> CellRules {
+        CellRules {
+            plain: self.plain,
+            unavailable: Arc::clone(&rule.unavailable),
+            binary: rule.binary,
+            on_unrepresentable: Arc::new(rule.columns.choices()),
+            dialect: Some(self.sink.dialect),
+        }
     }
 
     /// A decoder for the records of a topic: by the first rule for the topic that says something about them.
@@ -267,6 +278,8 @@ pub struct TableRule {
     pub offset_order: bool,
     /// What stands in events for a value that the connector did not see.
     pub unavailable: Arc<Unavailable>,
+    /// What text in bytes columns is; `None` refuses it.
+    pub binary: Option<Binary>,
     /// What becomes of tombstones that nothing needs any more.
     pub tombstones: TombstoneRule,
     /// What becomes of rows that a finished snapshot did not contain.

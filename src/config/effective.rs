@@ -1,5 +1,6 @@
 //! The configuration that holds, as TOML: every default written out, no secret in it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::core::evolve::Evolve;
@@ -176,8 +177,16 @@ fn write_topic_rule(page: &mut Page, rule: &TopicRule) {
         page.list("order_by", &rule.order_by);
     }
     write_rule(page, &rule.rule);
-    for (column, to) in &rule.rule.columns.renamed {
-        page.section(&format!("[table.columns.{}]", quoted(column))).text("to", to);
+    let columns = &rule.rule.columns;
+    let named: BTreeSet<&String> = columns.renamed.keys().chain(columns.on_unrepresentable.keys()).collect();
+    for column in named {
+        page.section(&format!("[table.columns.{}]", quoted(column)));
+        if let Some(to) = columns.renamed.get(column) {
+            page.text("to", to);
+        }
+        if let Some(choice) = columns.on_unrepresentable.get(column) {
+            page.text("on_unrepresentable", choice.word());
+        }
     }
 }
 
@@ -192,6 +201,9 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
     }
     page.text("contract", &rule.contract.to_string()).plain("create", rule.create);
     page.plain("single_writer", rule.single_writer).text("unavailable_value", rule.unavailable.written());
+    if let Some(binary) = rule.binary {
+        page.text("binary", binary.word());
+    }
     // A change-log has neither deletes nor an order; saying so would be refused when it is read again.
     if is_change_log {
         return;

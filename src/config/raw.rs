@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::core::decode::{Binary, OnUnrepresentable};
 use crate::core::evolve::Evolve;
 use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
@@ -63,6 +64,13 @@ words!(DeleteMode { "hard" => DeleteMode::Hard, "soft" => DeleteMode::Soft, "ign
 words!(TokenStorage { "column" => TokenStorage::Column, "side" => TokenStorage::Side });
 words!(Evolve { "none" => Evolve::None, "validate" => Evolve::Validate, "add" => Evolve::Add, "widen" => Evolve::Widen });
 words!(PlainDecimal { "base64" => PlainDecimal::Base64, "text" => PlainDecimal::Text });
+words!(Binary { "base64" => Binary::Base64, "base64url" => Binary::Base64Url, "hex" => Binary::Hex });
+words!(OnUnrepresentable {
+    "refuse" => OnUnrepresentable::Refuse,
+    "quarantine" => OnUnrepresentable::Quarantine,
+    "null" => OnUnrepresentable::Null,
+    "clamp" => OnUnrepresentable::Clamp,
+});
 words!(PlainTime {
     "adaptive" => PlainTime::Adaptive,
     "adaptive_time_microseconds" => PlainTime::AdaptiveTimeMicros,
@@ -372,6 +380,8 @@ section! {
         offset_order: bool,
         /// What stands for a value that the connector did not see.
         unavailable_value: String,
+        /// What text in bytes columns is.
+        binary: Binary,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -430,6 +440,8 @@ section! {
         offset_order: bool,
         /// What stands for a value that the connector did not see.
         unavailable_value: String,
+        /// What text in bytes columns is.
+        binary: Binary,
         /// Collection of tombstones.
         tombstones: RawTombstones,
         /// What becomes of rows that a snapshot did not contain.
@@ -442,6 +454,8 @@ section! {
     RawColumn {
         /// The destination's name of the column.
         to: String,
+        /// What becomes of values that the column cannot hold.
+        on_unrepresentable: OnUnrepresentable,
     }
 }
 

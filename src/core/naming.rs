@@ -16,6 +16,7 @@ use std::str::FromStr;
 
 use regex::{Captures, Regex};
 
+use super::decode::OnUnrepresentable;
 use super::dialect::Dialect;
 use super::event::{Rejection, RowSchema, SourceTable};
 use super::table::TableName;
@@ -392,6 +393,8 @@ pub struct Columns {
     pub renamed: BTreeMap<String, String>,
     /// Names of the others.
     pub names: ColumnNames,
+    /// What was chosen for values that a column cannot hold, by the columns' names in the source.
+    pub on_unrepresentable: BTreeMap<String, OnUnrepresentable>,
 }
 
 impl Columns {
@@ -401,6 +404,11 @@ impl Columns {
             .get(column)
             .cloned()
             .unwrap_or_else(|| format!("{}{}{}", self.names.prefix, self.names.case.of(column), self.names.suffix))
+    }
+
+    /// What was chosen for values that a column cannot hold, by the destination's names.
+    pub fn choices(&self) -> BTreeMap<String, OnUnrepresentable> {
+        self.on_unrepresentable.iter().map(|(column, choice)| (self.name(column), *choice)).collect()
     }
 
     fn takes(&self, column: &str, needed: &[String]) -> bool {

@@ -71,6 +71,7 @@ fn config() -> Arc<Config> {
         single_writer: false,
         offset_order: false,
         unavailable: Arc::default(),
+        binary: None,
         tombstones: Default::default(),
         resnapshot: Default::default(),
     };

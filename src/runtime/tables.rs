@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use crate::config::checked::{Config, Ruled, TableRule, TopicRule};
-use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl;
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
@@ -325,12 +324,7 @@ impl Tables {
         let renamed = |columns: &[String]| columns.iter().map(|column| rule.columns.name(column)).collect::<Vec<_>>();
         let (key, order_by) = (renamed(&source_key), renamed(source_order));
         self.check_columns(met.row)?;
-        let rules = CellRules {
-            plain: self.config.plain,
-            unavailable: Arc::clone(&rule.unavailable),
-            dialect: Some(dialect),
-            ..CellRules::default()
-        };
+        let rules = self.config.cell_rules(rule);
         let map = |table| Mapping::new(table, met.row, met.key, &order_by, order.clone(), rules.clone());
         let spec = TableSpec {
             name: name.clone(),

@@ -7,6 +7,7 @@ use crate::config::checked::{Form, Resnapshot, SourceConfig, TableRule, Tombston
 use crate::config::problem::nearest;
 use crate::config::raw::{RawColumns, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
+use crate::core::decode::OnUnrepresentable;
 use crate::core::dialect::Dialect;
 use crate::core::naming::{ColumnNames, Columns, Pattern, Template, reserved};
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
@@ -38,6 +39,7 @@ impl Checker<'_> {
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
             unavailable: self.unavailable(&raw.unavailable_value, "defaults.unavailable_value").unwrap_or_default(),
+            binary: raw.binary.value().copied(),
             tombstones: tombstones(&raw.tombstones, TombstoneRule::default()),
             resnapshot: raw.resnapshot.value().copied().unwrap_or_default(),
         };
@@ -170,6 +172,7 @@ impl Checker<'_> {
             offset_order: !raw.order_by.is_written()
                 && raw.offset_order.value().copied().unwrap_or(defaults.offset_order),
             unavailable: unavailable.unwrap_or_else(|| Arc::clone(&defaults.unavailable)),
+            binary: raw.binary.value().copied().or(defaults.binary),
             tombstones: tombstones(&raw.tombstones, defaults.tombstones),
             resnapshot: raw.resnapshot.value().copied().unwrap_or(defaults.resnapshot),
         };
@@ -221,6 +224,7 @@ impl Checker<'_> {
                 suffix: raw.column_suffix.value().unwrap_or(&names.suffix).clone(),
             },
             renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
+            on_unrepresentable: self.choices(&raw.columns, &path(number, "columns"), needed),
         };
         for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
             if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
@@ -322,6 +326,25 @@ impl Checker<'_> {
             renamed.insert(column.clone(), to.value.clone());
         }
         renamed
+    }
+
+    /// What was chosen for values that single columns cannot hold. What the table says about NULL is checked when it is met.
+    fn choices(
+        &mut self,
+        field: &Field<RawColumns>,
+        key: &str,
+        needed: &[&String],
+    ) -> BTreeMap<String, OnUnrepresentable> {
+        let mut choices = BTreeMap::new();
+        for (column, raw) in field.value().into_iter().flatten() {
+            let Some(choice) = raw.on_unrepresentable.given() else { continue };
+            if matches!(choice.value, OnUnrepresentable::Null | OnUnrepresentable::Clamp) && needed.contains(&column) {
+                let message = "is in key or order_by, which have to be the event's; use \"refuse\" or \"quarantine\"";
+                self.report.add(&choice.origin, format!("{key}.{column}.on_unrepresentable"), message);
+            }
+            choices.insert(column.clone(), choice.value);
+        }
+        choices
     }
 
     /// The template of a table's name. What its variables will bring is checked when a table is met.

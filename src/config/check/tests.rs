@@ -298,9 +298,9 @@ fn the_effective_configuration_reads_back_as_the_same() {
     std::fs::write(&path, "").expect("file");
     let text = format!(
         "[pipeline]\nname = \"p\"\n[source]\nkind = \"file\"\npaths = [{path:?}]\n[sink]\nurl = \"sqlite:x.db\"\n\
-         [batch]\nage = \"0ms\"\n[defaults]\ntoken_storage = \"side\"\ninto = \"x.${{topic}}\"\ncolumn_case = \"snake\"\ncolumn_prefix = \"c_\"\n[plain]\ntime = \"micros\"\n\
+         [batch]\nage = \"0ms\"\n[defaults]\ntoken_storage = \"side\"\nbinary = \"hex\"\ninto = \"x.${{topic}}\"\ncolumn_case = \"snake\"\ncolumn_prefix = \"c_\"\n[plain]\ntime = \"micros\"\n\
          [[table]]\ntopic = \"^a\\\\.b\"\ninto = \"\\\"x.y\\\".ü\"\nkey = [\"a\\\"b\"]\n\
-         table_case = \"lower\"\nexclude_columns = [\"^x\", \"y\"]\n[table.columns.\"a.b\"]\nto = \"c\"\n\
+         table_case = \"lower\"\nexclude_columns = [\"^x\", \"y\"]\n[table.columns.\"a.b\"]\nto = \"c\"\non_unrepresentable = \"clamp\"\n\
          [[table]]\ntopic = \"c\"\ncontract = \"change-log\"\n[[table]]\ntopic = \"d\"\nskip = true\n\
          [server]\nlisten = \"0.0.0.0:80\"\npublic = true\n[errors]\nbad_record = \"stop\"\n"
     );
@@ -328,6 +328,12 @@ fn names_that_cannot_be_meant_are_refused() {
         ("topic = \"^harbor\"\nkey = [\"id\"]\nexclude_columns = [\"^i\"]", "is needed"),
         ("topic = \"^harbor\"\nexclude_columns = [\"^(\"]", "expression"),
         ("topic = \"^harbor\"\n[table.columns.a]\nto = \"_lastword_token\"", "lastword's own"),
+        (
+            "topic = \"^harbor\"\nkey = [\"a\"]\n[table.columns.a]\non_unrepresentable = \"null\"",
+            "have to be the event's",
+        ),
+        ("topic = \"^harbor\"\n[table.columns.a]\non_unrepresentable = \"round\"", "expected"),
+        ("topic = \"^harbor\"\nbinary = \"base32\"", "expected"),
         ("topic = \"^harbor\"\n[table.columns.a]\nto = \"x\"\n[table.columns.b]\nto = \"x\"", "has that name already"),
         ("topic = \"^harbor\"\ncontract = \"change-log\"\ninclude_columns = [\"a\"]", "no meaning in a change-log"),
     ] {

@@ -179,12 +179,31 @@ fn values_are_exact_or_refused() {
 fn placeholders_are_never_data() {
     let text = ColumnType::Text { max_chars: None };
     let bytes = ColumnType::Bytes { max_bytes: None };
+    let list = |element| WireType::Array(Box::new(element));
+    let array = |element| ColumnType::Array { element: Box::new(element) };
+    let map = r#"{"__debezium_unavailable_value":"__debezium_unavailable_value"}"#;
     for (json, wire, column) in [
         ("\"__debezium_unavailable_value\"", WireType::Text, text.clone()),
         ("\"__debezium_unavailable_value\"", WireType::Json, ColumnType::Json),
         ("\"__debezium_unavailable_value\"", WireType::Untyped, text),
         ("\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"", WireType::Bytes, bytes.clone()),
         ("\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"", WireType::Untyped, bytes),
+        ("[\"__debezium_unavailable_value\"]", list(WireType::Text), array(ColumnType::Text { max_chars: None })),
+        ("[\"__debezium_unavailable_value\"]", list(WireType::Decimal { scale: 1, precision: None }), ColumnType::Json),
+        (
+            "[\"X19kZWJleml1bV91bmF2YWlsYWJsZV92YWx1ZQ==\"]",
+            list(WireType::Bytes),
+            array(ColumnType::Bytes { max_bytes: None }),
+        ),
+        ("[\"b68a35a7-17ad-35b3-af2a-ae46edb4545a\"]", list(WireType::Uuid), array(ColumnType::Uuid)),
+        (map, WireType::Map, ColumnType::Map),
+        (map, WireType::Map, ColumnType::Json),
+        (
+            "\"{\\\"__debezium_unavailable_value\\\":\\\"__debezium_unavailable_value\\\"}\"",
+            WireType::Json,
+            ColumnType::Map,
+        ),
+        ("[\"__debezium_unavailable_value\"]", WireType::Untyped, array(ColumnType::Text { max_chars: None })),
     ] {
         assert_eq!(typed(json, wire, column), Err(Misfit::Placeholder), "{json}");
     }
@@ -236,6 +255,17 @@ fn captures(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The lines of a capture.
+fn capture(file: &Path) -> String {
+    let bytes = std::fs::read(file).expect("a capture");
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return String::from_utf8(bytes).expect("UTF-8");
+    }
+    let mut text = String::new();
+    flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("gzip");
+    text
+}
+
 /// Every record that real connectors wrote is understood: as a change, a null, or a control record of its topic.
 #[test]
 fn every_captured_record_is_understood() {
@@ -244,13 +274,7 @@ fn every_captured_record_is_understood() {
     assert!(files.len() > 60, "{} files", files.len());
     let (mut changes, mut controls, mut behind_head) = (0, 0, 0);
     for file in files {
-        let bytes = std::fs::read(&file).expect("a capture");
-        let mut text = String::new();
-        if bytes.starts_with(&[0x1f, 0x8b]) {
-            flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_string(&mut text).expect("gzip");
-        } else {
-            text = String::from_utf8(bytes).expect("UTF-8");
-        }
+        let text = capture(&file);
         let mut decoders: std::collections::HashMap<String, TopicDecoder> = Default::default();
         let mut heads = SharedHead::default();
         for line in text.lines() {

@@ -132,6 +132,7 @@ fn columns(include: &[&str], exclude: &[&str], renamed: &[(&str, &str)], case: C
         exclude: patterns(exclude),
         renamed: renamed.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect(),
         names: ColumnNames { case, ..ColumnNames::default() },
+        on_unrepresentable: BTreeMap::new(),
     }
 }
 

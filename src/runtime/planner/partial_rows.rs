@@ -51,6 +51,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         single_writer: false,
         offset_order: false,
         unavailable: Arc::default(),
+        binary: None,
         tombstones: Default::default(),
         resnapshot: Default::default(),
     };

@@ -170,6 +170,7 @@ fn fit_decimal(digits: ByteString, limit: Option<(u32, i32)>) -> Read {
     match limit {
         None => Ok(Value::Decimal(digits)),
         Some(_) if not_a_number => Ok(Value::Decimal(digits)),
+        Some(_) if digits.ends_with("Infinity") => Err(no("an infinite number")),
         Some((precision, scale)) => decimal::fit(&digits, precision, scale)
             .map(|fitted| Value::Decimal(fitted.into()))
             .ok_or(no("a decimal with more digits than the column holds")),

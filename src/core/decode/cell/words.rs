@@ -28,6 +28,17 @@ pub enum Binary {
     Hex,
 }
 
+impl Binary {
+    /// As it is written in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Base64 => "base64",
+            Self::Base64Url => "base64url",
+            Self::Hex => "hex",
+        }
+    }
+}
+
 /// Reads text for a column that holds something else. The value may still not fit the column.
 pub(super) fn read(text: &ByteString, column: &ColumnType, rules: &CellRules) -> Read {
     let nothing = Bytes::new();
