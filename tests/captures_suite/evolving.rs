@@ -10,7 +10,8 @@ use super::stage::{Form, Material, Stage};
 use crate::support::database::assert_same;
 
 /// Rows that the source changed by its DDL alone have no event: defaults of added columns, a renamed column, a dropped one. All
-/// others are as the source has them, and a second reading from the beginning changes nothing.
+/// others are as the source has them, and a second reading from the beginning changes nothing. Not for SQLite, which cannot alter
+/// the type of a column.
 pub(super) fn tables_follow_the_captured_schemas(dialect: Dialect) {
     for connector in ["postgresql", "mariadb"] {
         let mut material = Material::load(connector, Form::Schemas, &["schema_change"]);
@@ -32,9 +33,4 @@ pub(super) fn tables_follow_the_captured_schemas(dialect: Dialect) {
             assert_eq!(*first, differences, "{connector} {dialect:?}, batches of {rows}");
         }
     }
-}
-
-#[test]
-fn tables_follow_the_captured_schemas_in_sqlite() {
-    tables_follow_the_captured_schemas(Dialect::Sqlite);
 }
