@@ -69,6 +69,7 @@ mod mariadb {
         options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
         config: "",
     };
+    /// In the long run only: with Apicurio's converter a busy Connect sometimes stops sending, without an error.
     pub(super) const AVRO: Setting = Setting {
         name: "Avro, connect times",
         wire: Wire::Avro,
@@ -88,7 +89,7 @@ const SHORT_POSTGRES: [Trip; 8] = [
     (&postgres::FLAT, Sqlite, Tables::Made),
 ];
 
-const SHORT_MARIADB: [Trip; 9] = [
+const SHORT_MARIADB: [Trip; 8] = [
     (&DEFAULT, Postgres, Tables::Made),
     (&DEFAULT, Mysql, Tables::Made),
     (&DEFAULT, Mysql, Tables::Natural),
@@ -97,7 +98,6 @@ const SHORT_MARIADB: [Trip; 9] = [
     (&mariadb::TEXTS, Sqlite, Tables::Made),
     (&PLAIN_MARIADB, Mysql, Tables::Natural),
     (&mariadb::FLAT, Sqlite, Tables::Made),
-    (&mariadb::AVRO, Mysql, Tables::Natural),
 ];
 
 /// Every setting into every destination; events without schemas need tables that are there.
