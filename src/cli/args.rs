@@ -6,6 +6,7 @@ use chrono::DateTime;
 use clap::{Args, Parser, Subcommand};
 
 use super::exit::Exit;
+use crate::core::adopt::{self, Dump};
 use crate::telemetry::logging::{self, LogFormat};
 
 /// Applies change events to databases, exactly once: the newest change of every key has the last word.
@@ -106,9 +107,10 @@ pub enum Command {
     Run(RunArgs),
     /// Judge configuration, connections and tables, and print each table's contract and why; changes nothing
     #[command(
-        after_help = "Exit code 3 says that a wanted contract cannot be kept; the table says which, and what helps."
+        after_help = "Exit code 3 says that a wanted contract cannot be kept; the table says which, and what helps.\n\n\
+                      Examples:\n  lastword check\n  lastword check --plan > changes.sql"
     )]
-    Check,
+    Check(CheckArgs),
     /// Show offsets, lag, tables and quarantine
     #[command(after_help = "Examples:\n  lastword status\n  lastword status --json | jq '.partitions[].lag_records'")]
     Status(StatusArgs),
@@ -147,6 +149,16 @@ A replay changes nothing but rows that are missing; --repair also rewrites rows 
         #[command(subcommand)]
         command: SweepCommand,
     },
+    /// Take over a table that another tool has filled (a restored dump), from the dump's position on; audited
+    #[command(after_help = "\
+Examples:
+  lastword adopt --table public.orders --topic shop.public.orders --lsn 0/81A3F5D0
+  lastword adopt --table app.orders --topic shop.app.orders --gtid 0-1-61204 --yes
+  lastword adopt --table app.orders --topic shop.app.orders --binlog mysql-bin.000003:4711 --yes
+
+Reads the topic, works out which of its events the dump has, and gives every row without a token the token that lets exactly
+the others win. Without --yes it only says what would be done. Do it before the pipeline's first run.")]
+    Adopt(AdoptArgs),
     /// Source epochs: which life of the source's positions each partition is in
     Epoch {
         /// What to do.
@@ -164,6 +176,14 @@ A replay changes nothing but rows that are missing; --repair also rewrites rows 
     /// Show it at work: an embedded broker with captured events, SQLite as destination, a replay, a comparison
     #[command(after_help = "Needs no configuration, no service and no network.")]
     Demo(DemoArgs),
+}
+
+/// `check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Print only the statements that `run` would begin with, in their order, and those that someone has to run by hand
+    #[arg(long)]
+    pub plan: bool,
 }
 
 /// Flags of `run`.
@@ -418,6 +438,52 @@ pub enum SweepCommand {
     },
 }
 
+/// Flags of `adopt`.
+#[derive(Args, Clone, Debug)]
+#[group(skip)]
+pub struct AdoptArgs {
+    /// The destination's table
+    #[arg(long)]
+    pub table: String,
+    /// A topic that feeds it (may be repeated)
+    #[arg(long = "topic", required = true, value_name = "TOPIC")]
+    pub topics: Vec<String>,
+    /// Only events of this source table, where the topic carries several
+    #[arg(long, value_name = "TABLE")]
+    pub source_table: Option<String>,
+    /// PostgreSQL: every commit that ends at or before it is in the dump, and no other
+    #[arg(long, value_name = "L", value_parser = position(adopt::parse_lsn, "0/16B6A90"), group = "position")]
+    pub lsn: Option<Dump>,
+    /// MySQL, MariaDB: the last transaction that is in the dump
+    #[arg(long, value_name = "G", value_parser = position(adopt::parse_gtids, "0-1-61204 or uuid:1-77"), group = "position")]
+    pub gtid: Option<Dump>,
+    /// MySQL, MariaDB without GTIDs: the first position that is not in the dump
+    #[arg(long, value_name = "FILE:POS", value_parser = position(adopt::parse_binlog, "mysql-bin.000003:4711"), group = "position")]
+    pub binlog: Option<Dump>,
+    /// Any other source: the token itself; events up to it are in the dump
+    #[arg(
+        long, value_name = "HEX", value_parser = parse_hex, group = "position",
+        required_unless_present_any = ["lsn", "gtid", "binlog"]
+    )]
+    pub token: Option<HexBytes>,
+    /// Nothing changed between the dump and what the topics still hold
+    #[arg(long)]
+    pub accept_gaps: bool,
+    /// Only say what would be done
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+}
+
+fn position(
+    parse: fn(&str) -> Option<Dump>,
+    example: &'static str,
+) -> impl Fn(&str) -> Result<Dump, String> + Clone + Send + Sync + 'static {
+    move |text| parse(text).ok_or_else(|| format!("expected a position as in {example}"))
+}
+
 /// Commands of `token`.
 #[derive(Debug, Subcommand)]
 pub enum TokenCommand {
@@ -517,6 +583,10 @@ mod tests {
             "tombstones reset --table t --note why",
             "sweep status --show-keys",
             "sweep run --table t --dry-run --show-keys",
+            "adopt --table s.t --topic x --topic y --lsn 0/10 --yes",
+            "adopt --table t --topic x --gtid 0-1-7 --dry-run --accept-gaps",
+            "adopt --table t --topic x --binlog bin.000001:4 --source-table s.t",
+            "adopt --table t --topic x --token 0x0100",
             "token decode 0x0100",
             "audit --limit 5",
             "demo --dir x --keep",
@@ -546,6 +616,12 @@ mod tests {
             "tombstones reset",
             "sweep run",
             "sweep run --table t --show-keys",
+            "adopt --table t --topic x",
+            "adopt --table t --lsn 0/10",
+            "adopt --table t --topic x --lsn 0/10 --gtid 0-1-7",
+            "adopt --table t --topic x --lsn 0/x",
+            "adopt --table t --topic x --gtid ab:1-7:9",
+            "adopt --table t --topic x --lsn 0/10 --yes --dry-run",
             "token decode 0x1",
             "token decode zz",
             "token decode aüb",

@@ -8,13 +8,14 @@ use serde::Serialize;
 
 use crate::config::checked::{Config, TopicRule};
 use crate::config::effective;
+use crate::core::decode::{self, Form};
 use crate::core::event::{Decoded, SourcePosition, SourceTable};
 use crate::core::failure::Failure;
 use crate::core::order::{OrderPolicy, scope_description};
 use crate::core::record::{Record, TopicPartition};
 use crate::core::table::Contract;
 use crate::runtime::planner::two_sources;
-use crate::runtime::tables::{Met, Refused, Resolved, Tables};
+use crate::runtime::tables::{Met, Planned, Refused, Resolved, Tables};
 use crate::server::report::{printable, table};
 use crate::sink::bookkeep;
 use crate::sink::{Session, Sink};
@@ -34,12 +35,16 @@ const SAMPLE_WAIT: Duration = Duration::from_secs(15);
 struct Finding {
     topic: String,
     source_table: String,
+    /// Form of the records, and whether their JSON has schemas.
+    format: String,
+    /// Where the columns of the key come from.
+    key_source: String,
     /// The rule that decided; empty where the defaults did.
     rule: String,
     into: String,
     contract: String,
     order: String,
-    /// `ok`, `would be created`, `left out`, `unknown`, `refused`.
+    /// `ok`, `would be created`, `would be altered`, `left out`, `unknown`, `refused`.
     verdict: &'static str,
     why: String,
     /// Full name of the destination's table, if it is there.
@@ -56,6 +61,7 @@ struct Report {
     store: String,
     topics_without_incarnation: bool,
     tables: Vec<Finding>,
+    plan: Vec<Planned>,
     /// Rules that decided nothing, and why that is.
     unused_rules: Vec<Unused>,
 }
@@ -73,7 +79,7 @@ fn unused_rules(config: &Config, topics: &[TopicInfo], findings: &[Finding]) -> 
             topics.iter().map(|topic| &*topic.topic).filter(|topic| rule.topic.matches(topic)).collect();
         let label = rule.label();
         let unknown =
-            |topic: &&str| findings.iter().any(|finding| finding.topic == **topic && finding.verdict == "unknown");
+            |topic: &&str| findings.iter().any(|finding| finding.topic == **topic && finding.source_table.is_empty());
         let why = if meant.is_empty() {
             "the source has no such topic (yet)"
         } else if findings.iter().any(|finding| finding.rule == label) || meant.iter().any(unknown) {
@@ -87,7 +93,7 @@ fn unused_rules(config: &Config, topics: &[TopicInfo], findings: &[Finding]) -> 
 }
 
 /// Judges everything that can be judged without changing anything.
-pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
+pub(super) async fn check(context: &Context, plan: bool) -> Result<Exit, CommandError> {
     let config = context.config()?;
     let sink = Sink::new(&config.sink)?;
     let mut session = sink.session("check").await?;
@@ -115,8 +121,12 @@ pub(super) async fn check(context: &Context) -> Result<Exit, CommandError> {
         topics_without_incarnation: topics.iter().any(|topic| &*topic.incarnation == crate::source::NO_INCARNATION),
         unused_rules: unused_rules(&config, &topics, &findings),
         tables: findings,
+        plan: tables.take_planned(),
     };
-    context.output.result(&report, render)?;
+    match plan {
+        true => context.output.result(&report.plan, render_plan)?,
+        false => context.output.result(&report, render)?,
+    }
     let refused = report.tables.iter().any(|finding| finding.verdict == "refused");
     Ok(if refused { Exit::Contract } else { Exit::Ok })
 }
@@ -194,14 +204,22 @@ async fn judge(
             Ok(Decoded::Changes(mut events)) => events.remove(0),
             Ok(Decoded::Null | Decoded::Control(_)) => continue,
             Err(why) => {
-                unreadable = Some(why.to_string());
+                unreadable = Some(why);
                 continue;
             }
         };
         let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
         let key = event.key.as_ref().map(|key| &*key.schema);
         let has_position = !event.position.is_none();
-        let met = Met { topic: &topic.topic, source: &event.table, op: event.op, row, key, position: &event.position };
+        let met = Met {
+            topic: &topic.topic,
+            source: &event.table,
+            op: event.op,
+            row,
+            key,
+            position: &event.position,
+            misfit: None,
+        };
         let known = findings.get(&(event.table.clone(), has_position));
         if known.is_some_and(|finding| finding.verdict == "refused") {
             continue;
@@ -214,6 +232,11 @@ async fn judge(
         }
         // A table that is not there yet is ordered by the source unless a rule says otherwise.
         let rule = tables.rule(&topic.topic, &event.table);
+        if let Some(met) = decoder.met() {
+            finding.format = format_text(met);
+            let named = rule.and_then(|ruled| ruled.topic).is_some_and(|topic| topic.key.is_some());
+            finding.key_source = key_source(met, named, event.key.is_some());
+        }
         let by_source = has_position
             && rule.is_some_and(|ruled| {
                 ruled.table.contract == Contract::FinalState
@@ -223,16 +246,20 @@ async fn judge(
         findings.insert((event.table.clone(), has_position), finding);
     }
     if findings.is_empty() {
-        let why = unreadable
-            .unwrap_or_else(|| "no change events among the last records; judged when the first one is met".to_owned());
+        let nothing = || "no change events among the last records; judged when the first one is met".to_owned();
+        // Every record would meet it.
+        let is_refused = unreadable.as_ref().is_some_and(|why| why.stops_table);
+        let why = unreadable.map_or_else(nothing, |why| why.to_string());
         return Ok(vec![Finding {
             topic: topic.topic.to_string(),
             source_table: String::new(),
+            format: decoder.met().map(format_text).unwrap_or_default(),
+            key_source: String::new(),
             rule: String::new(),
             into: String::new(),
             contract: config.defaults.contract.to_string(),
             order: String::new(),
-            verdict: "unknown",
+            verdict: if is_refused { "refused" } else { "unknown" },
             why,
             table: None,
             scope: None,
@@ -250,6 +277,8 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
     let mut finding = Finding {
         topic: met.topic.to_owned(),
         source_table: met.source.to_string(),
+        format: String::new(),
+        key_source: String::new(),
         rule: rule.map_or_else(skipped, |ruled| ruled.topic.map(TopicRule::label)).unwrap_or_default(),
         into,
         contract: contract.to_string(),
@@ -281,6 +310,10 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             finding.verdict = "would be created";
             finding.why = why.detail;
         }
+        Err(Refused::Table(why)) if why.reason == "would_alter" => {
+            finding.verdict = "would be altered";
+            finding.why = why.detail;
+        }
         Err(Refused::Table(why)) => {
             finding.verdict = "refused";
             finding.why = why.to_string();
@@ -295,6 +328,27 @@ fn key_text(table: &crate::core::table::Table) -> String {
     format!("({})", names.join(", "))
 }
 
+/// The form of a record and how it is written, as `check` names them.
+fn format_text(met: decode::Met) -> String {
+    let framing = match (met.form, met.has_schema) {
+        (_, true) => ", JSON with schemas",
+        (Form::Debezium | Form::Flat | Form::CloudEvents, false) => ", JSON",
+        (_, false) => "",
+    };
+    format!("{}{framing}", met.form.name())
+}
+
+/// Where the columns of a key come from.
+fn key_source(met: decode::Met, is_named: bool, is_there: bool) -> String {
+    let record_key = if met.key.is_empty() { String::new() } else { format!("record key ({})", met.key) };
+    match (is_named, is_there, met.key.is_empty()) {
+        (true, _, true) => "`key`".to_owned(),
+        (true, _, false) => format!("`key`; {record_key}"),
+        (false, true, true) => "fields of the value".to_owned(),
+        (false, _, _) => record_key,
+    }
+}
+
 fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
     match (order, position) {
         (OrderPolicy::Columns(_), _) => "by columns".to_owned(),
@@ -303,16 +357,35 @@ fn order_text(order: &OrderPolicy, position: &SourcePosition) -> String {
     }
 }
 
+/// Statements that can be run as they stand; what is left to a person is a comment.
+#[allow(clippy::ptr_arg)]
+fn render_plan(plan: &Vec<Planned>) -> String {
+    let mut page = String::new();
+    let mut last = None;
+    for Planned { table, statement, runs } in plan {
+        if last != Some(table) {
+            page.push_str(&format!("-- {}\n", printable(table)));
+            last = Some(table);
+        }
+        let statement = statement.replace('\n', " ");
+        page.push_str(&if *runs { format!("{statement};\n") } else { format!("-- by hand: {statement}\n") });
+    }
+    if plan.is_empty() { "-- nothing to do\n".to_owned() } else { page }
+}
+
 fn render(report: &Report) -> String {
     let mut page = format!("{}\n# {}\n\n", report.configuration, report.store);
     if report.topics_without_incarnation {
         page.push_str("# the source tells no topic ids: a topic that is made anew is noticed only by its offsets\n\n");
     }
-    let mut rows = table(&["topic", "source table", "rule", "into", "contract", "order", "verdict", "why"], &[]);
+    let header = ["topic", "source table", "format", "key from", "rule", "into", "contract", "order", "verdict", "why"];
+    let mut rows = table(&header, &[]);
     for finding in &report.tables {
         rows.add_row([
             printable(&finding.topic),
             printable(&finding.source_table),
+            finding.format.clone(),
+            finding.key_source.clone(),
             if finding.rule.is_empty() { "[defaults]".to_owned() } else { printable(&finding.rule) },
             printable(&finding.into),
             finding.contract.clone(),

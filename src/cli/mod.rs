@@ -1,6 +1,7 @@
 //! The command line: what can be asked ([`args`]), how results and errors are printed ([`output`]) and how the process
 //! ends ([`exit`]).
 
+mod adopt;
 pub mod args;
 mod audit;
 mod check;
@@ -65,13 +66,14 @@ async fn command(cli: Cli, output: Output) -> Result<Exit, CommandError> {
     let context = Context { global: cli.global, output };
     match cli.command {
         Command::Run(args) => run::run(&context, &args).await,
-        Command::Check => check::check(&context).await,
+        Command::Check(args) => check::check(&context, args.plan).await,
         Command::Status(args) => status::status(&context, &args).await,
         Command::Replay(args) => replay::replay(&context, &args).await,
         Command::Offsets { command } => offsets::offsets(&context, &command).await,
         Command::Quarantine { command } => quarantine::quarantine(&context, &command).await,
         Command::Tombstones { command } => tombstones::tombstones(&context, &command).await,
         Command::Sweep { command } => sweep::sweep(&context, &command).await,
+        Command::Adopt(args) => adopt::adopt(&context, &args).await,
         Command::Epoch { command } => epoch::epoch(&context, &command).await,
         Command::Token { command } => token::token(&context, &command).await,
         Command::Audit(args) => audit::audit(&context, &args).await,

@@ -11,6 +11,7 @@ use url::Url;
 use crate::core::decode::{TopicDecoder, TopicRules};
 use crate::core::dialect::Dialect;
 use crate::core::event::{Rejection, SourceTable};
+use crate::core::evolve::Evolve;
 use crate::core::naming::{Case, Columns, Event, Template, reserved, source_name};
 use crate::core::table::{Contract, DeleteMode, TableName, TokenStorage};
 use crate::core::unavailable::Unavailable;
@@ -256,6 +257,8 @@ pub struct TableRule {
     pub delete: DeleteMode,
     /// Whether missing tables are made from the event's schema.
     pub create: bool,
+    /// What is done where a table is not as its events need it.
+    pub evolve: Evolve,
     /// Where tokens are.
     pub token_storage: TokenStorage,
     /// Leaves out the re-check against concurrent writers.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::core::evolve::Evolve;
 use crate::core::naming::{Columns, Pattern};
 use crate::core::table::{DeleteMode, TokenStorage};
 
@@ -67,6 +68,7 @@ pub fn effective(config: &Config) -> String {
                 "time",
                 match time {
                     PlainTime::Adaptive => "adaptive",
+                    PlainTime::AdaptiveTimeMicros => "adaptive_time_microseconds",
                     PlainTime::Millis => "millis",
                     PlainTime::Micros => "micros",
                     PlainTime::Nanos => "nanos",
@@ -207,6 +209,15 @@ fn write_rule(page: &mut Page, rule: &TableRule) {
         match rule.token_storage {
             TokenStorage::Column => "column",
             TokenStorage::Side => "side",
+        },
+    );
+    page.text(
+        "evolve",
+        match rule.evolve {
+            Evolve::None => "none",
+            Evolve::Validate => "validate",
+            Evolve::Add => "add",
+            Evolve::Widen => "widen",
         },
     );
     page.plain("offset_order", rule.offset_order);

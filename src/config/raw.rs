@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use crate::core::evolve::Evolve;
 use crate::core::naming::Case;
 use crate::core::table::{Contract, DeleteMode, TokenStorage};
 
@@ -45,17 +46,6 @@ pub enum Kind {
     File,
 }
 
-/// What happens when an event's schema has columns that the table has not.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Evolve {
-    /// Nothing: it is refused.
-    None,
-    /// Columns are added.
-    Add,
-    /// Columns are added and widened.
-    Widen,
-}
-
 /// Where a batch may end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Align {
@@ -71,10 +61,11 @@ words!(Start { "earliest" => Start::Earliest, "latest" => Start::Latest });
 words!(Contract { "final-state" => Contract::FinalState, "change-log" => Contract::ChangeLog });
 words!(DeleteMode { "hard" => DeleteMode::Hard, "soft" => DeleteMode::Soft, "ignore" => DeleteMode::Ignore });
 words!(TokenStorage { "column" => TokenStorage::Column, "side" => TokenStorage::Side });
-words!(Evolve { "none" => Evolve::None, "add" => Evolve::Add, "widen" => Evolve::Widen });
+words!(Evolve { "none" => Evolve::None, "validate" => Evolve::Validate, "add" => Evolve::Add, "widen" => Evolve::Widen });
 words!(PlainDecimal { "base64" => PlainDecimal::Base64, "text" => PlainDecimal::Text });
 words!(PlainTime {
     "adaptive" => PlainTime::Adaptive,
+    "adaptive_time_microseconds" => PlainTime::AdaptiveTimeMicros,
     "millis" => PlainTime::Millis,
     "micros" => PlainTime::Micros,
     "nanos" => PlainTime::Nanos,
@@ -96,6 +87,7 @@ words!(Form {
     "canal" => Form::Canal,
     "goldengate" => Form::GoldenGate,
     "dms" => Form::Dms,
+    "cloudevents" => Form::CloudEvents,
     "ticdc" => Form::Ticdc,
     "cockroachdb" => Form::Cockroach,
 });

@@ -92,6 +92,42 @@ pub fn from_notation(text: &str) -> Option<String> {
     Some(place_point(digits.to_owned(), scale, negative && digits != "0"))
 }
 
+/// The nearest number of `precision` digits with `scale` of them behind the point: rounded half away from zero, then the least or
+/// greatest. `Infinity` and `-Infinity` have nearest ones too; `None` for a scale that is negative.
+pub fn nearest(text: &str, precision: u32, scale: i32) -> Option<String> {
+    let (sign, unsigned) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
+    let scale = usize::try_from(scale).ok()?;
+    let whole_digits = usize::try_from(precision).ok()?.saturating_sub(scale);
+    let greatest = || "9".repeat(whole_digits + scale);
+    let mut digits = if unsigned == "Infinity" {
+        greatest()
+    } else {
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let kept = format!("{whole}{:0<scale$}", fraction.get(..scale).unwrap_or(fraction));
+        let up = fraction.as_bytes().get(scale).is_some_and(|digit| *digit >= b'5');
+        let rounded = if up { increment(&kept) } else { kept };
+        let significant = rounded.trim_start_matches('0');
+        if significant.len() > whole_digits + scale { greatest() } else { significant.to_owned() }
+    };
+    if digits.is_empty() {
+        digits.push('0');
+    }
+    let is_zero = digits.bytes().all(|digit| digit == b'0');
+    Some(place_point(digits, i32::try_from(scale).ok()?, sign == "-" && !is_zero))
+}
+
+fn increment(digits: &str) -> String {
+    let mut bytes = digits.as_bytes().to_vec();
+    for digit in bytes.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return bytes.iter().map(|digit| char::from(*digit)).collect();
+        }
+        *digit = b'0';
+    }
+    format!("1{}", "0".repeat(digits.len()))
+}
+
 /// Whether two plain texts are the same number, whatever their scales.
 pub fn equal(a: &str, b: &str) -> bool {
     fn parts(text: &str) -> (bool, &str, &str) {
@@ -175,6 +211,26 @@ mod tests {
         for bad in ["", "-", ".5", "1.", "1e", "1e99999", "NaN", "0x1", "1 "] {
             assert_eq!(from_notation(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_nearest_number_is_rounded_away_from_zero_and_kept_in_range() {
+        for (text, precision, scale, expected) in [
+            ("12.345", 5, 2, "12.35"),
+            ("-12.345", 5, 2, "-12.35"),
+            ("12.344", 5, 2, "12.34"),
+            ("9.995", 3, 2, "9.99"),
+            ("99.995", 5, 2, "100.00"),
+            ("-1000", 3, 0, "-999"),
+            ("0.4", 3, 0, "0"),
+            ("-0.4", 3, 0, "0"),
+            ("0.5", 3, 0, "1"),
+            ("-Infinity", 4, 2, "-99.99"),
+            ("7", 4, 2, "7.00"),
+        ] {
+            assert_eq!(nearest(text, precision, scale).as_deref(), Some(expected), "{text}");
+        }
+        assert!(equal("1.50", "01.5") && equal("-0", "0.0") && !equal("-1", "1") && !equal("1.05", "1.5"));
     }
 
     #[test]

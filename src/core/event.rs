@@ -10,7 +10,7 @@ use super::token::Phase;
 use super::wire::Field;
 
 /// What an event does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// The row is as given: create, update, or read by a snapshot.
     Upsert,
@@ -316,7 +316,7 @@ impl SourcePosition {
 
 /// File and position in one number. A binlog file of more than 4 GiB (one huge transaction) has its rest at one number; there the
 /// position inside decides.
-fn binlog_number(file: u64, pos: u64) -> u64 {
+pub(super) fn binlog_number(file: u64, pos: u64) -> u64 {
     let low = u64::from(u32::MAX);
     (file.min(low) << 32) | pos.min(low)
 }
@@ -394,17 +394,31 @@ pub struct Rejection {
     /// It is not this record alone: every record of the table would meet it, so the partition stops there until someone
     /// changes the configuration or the table, and nothing is put aside.
     pub stops_table: bool,
+    /// It is put aside whatever `bad_record` says: that was chosen for the column.
+    pub is_set_aside: bool,
+    /// The column that cannot hold a value, if that is all that is wrong: it may be wider by now.
+    pub misfit: Option<String>,
 }
 
 impl Rejection {
     /// A record that cannot be applied.
     pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: false }
+        Self { reason, detail: detail.into(), stops_table: false, is_set_aside: false, misfit: None }
+    }
+
+    /// A record with a value that a column cannot hold.
+    pub fn misfit(column: &str, detail: impl Into<String>) -> Self {
+        Self { misfit: Some(column.to_owned()), ..Self::new("does_not_fit", detail) }
     }
 
     /// A table that cannot be applied.
     pub fn table(reason: &'static str, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), stops_table: true }
+        Self { stops_table: true, ..Self::new(reason, detail) }
+    }
+
+    /// Whether the record is put aside, where `quarantines` says what becomes of others.
+    pub fn puts_aside(&self, quarantines: bool) -> bool {
+        !self.stops_table && (quarantines || self.is_set_aside)
     }
 }
 

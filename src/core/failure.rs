@@ -66,6 +66,11 @@ impl Failure {
         }
     }
 
+    /// Whether a lock was not given in time (PostgreSQL, MySQL, SQLite).
+    pub fn is_lock_timeout(&self) -> bool {
+        self.class == Class::Transient && matches!(self.code.as_str(), "55P03" | "mysql 1205" | "sqlite busy")
+    }
+
     /// Says in addition where it happened.
     #[must_use]
     pub fn context(mut self, what: impl fmt::Display) -> Self {

@@ -2,17 +2,19 @@
 //!
 //! A [`Mapping`] is made once for a list of fields and a table; applying it to an event is a walk over the columns.
 
+mod cells;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
-use super::decode::{CellRules, Misfit, fit_cell};
+use super::decode::{CellRules, OnUnrepresentable, fit_cell};
 use super::event::{Op, RawEvent, RawRow, Rejection, RowSchema};
 use super::order::{ORDER_COLUMNS_MAX, OrderPolicy};
 use super::table::{Contract, Row, Table};
 use super::value::Value;
 use super::wire::{Field, WireType};
+use cells::{Cells, Seen};
 
 /// How the events with certain fields become rows of a table.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub struct Mapping {
     /// For each key column of a delete: the field of the record key, else of `before`.
     delete_key: Vec<Source>,
     rules: CellRules,
+    /// For each column of the table: what was chosen for values that it cannot hold.
+    choices: Vec<Option<OnUnrepresentable>>,
 }
 
 /// A cell of the row or of the record key.
@@ -48,6 +52,15 @@ pub struct Change {
     pub key: Vec<u8>,
     /// The values.
     pub effect: Effect,
+    /// Columns whose value is not the event's, and by which choice.
+    pub adjusted: Vec<(usize, OnUnrepresentable)>,
+}
+
+impl Change {
+    /// A change whose values are the event's own.
+    pub fn new(key: Vec<u8>, effect: Effect) -> Self {
+        Self { key, effect, adjusted: Vec::new() }
+    }
 }
 
 /// See [`Change`].
@@ -70,13 +83,6 @@ pub struct PartialRow {
     pub cells: Vec<(usize, Value)>,
     /// Columns that were not seen, ascending.
     pub missing: Vec<usize>,
-}
-
-/// What a cell holds.
-enum Seen {
-    Value(Value),
-    /// The connector did not see it.
-    Nothing,
 }
 
 impl Mapping {
@@ -127,26 +133,32 @@ impl Mapping {
         let delete_key = delete_key(&table, row, key)?;
         let covers_table = table.shape.columns.iter().filter(|column| !column.generated).count() == columns.len();
         let sources = found.into_iter().map(|(_, source)| source).collect();
-        Ok(Self { table, columns, order, covers_table, sources, key_in_columns, delete_key, rules })
+        let ordering: Vec<usize> = match &order {
+            OrderPolicy::Columns(at) => at.iter().filter_map(|at| columns.get(*at).copied()).collect(),
+            _ => Vec::new(),
+        };
+        let choices = choices(&table, &rules, &ordering)?;
+        Ok(Self { table, columns, order, covers_table, sources, key_in_columns, delete_key, rules, choices })
     }
 
     /// The values of an event. `key_bytes` and `value_bytes` are the record's, so that text is shared, not copied.
     pub fn change(&self, event: &RawEvent<'_>, key_bytes: &Bytes, value_bytes: &Bytes) -> Result<Change, Rejection> {
-        let cells = Cells { mapping: self, event, key_bytes, value_bytes };
+        let cells = Cells::new(self, event, key_bytes, value_bytes);
         if event.op != Op::Upsert {
             let key = cells.delete_key()?;
-            return Ok(Change { key: self.key_bytes(&key.iter().collect::<Vec<_>>())?, effect: Effect::Delete(key) });
+            let bytes = self.key_bytes(&key.iter().collect::<Vec<_>>())?;
+            return Ok(Change::new(bytes, Effect::Delete(key)));
         }
         let row = event.after.as_ref();
         let mut values = Row::with_capacity(self.columns.len());
         for (column, source) in self.columns.iter().zip(&self.sources) {
             match cells.value(row, *column, source)? {
                 Seen::Value(value) => values.push(value),
-                Seen::Nothing => return self.partial(&cells),
+                Seen::Nothing => return self.partial(Cells::new(self, event, key_bytes, value_bytes)),
             }
         }
         let key: Vec<&Value> = self.key_in_columns.iter().map(|at| &values[*at]).collect();
-        Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Upsert(values) })
+        Ok(Change { key: self.key_bytes(&key)?, effect: Effect::Upsert(values), adjusted: cells.adjusted() })
     }
 
     /// Canonical bytes of an event's key, whatever its other columns hold.
@@ -156,7 +168,7 @@ impl Mapping {
         key_bytes: &Bytes,
         value_bytes: &Bytes,
     ) -> Result<Vec<u8>, Rejection> {
-        let cells = Cells { mapping: self, event, key_bytes, value_bytes };
+        let cells = Cells::new(self, event, key_bytes, value_bytes);
         let key = match event.op {
             Op::Upsert => {
                 let row = event.after.as_ref();
@@ -170,7 +182,7 @@ impl Mapping {
 
     /// An update with placeholders. A create with them is refused: what is stored under its key, if anything, is a former life of
     /// that key. So is an update of the key itself, and one that lacks a column which orders changes.
-    fn partial(&self, cells: &Cells<'_, '_>) -> Result<Change, Rejection> {
+    fn partial(&self, cells: Cells<'_, '_>) -> Result<Change, Rejection> {
         let table = self.table.name();
         let named = |column: usize| format!("column {:?} of {table}", self.table.shape.columns[column].name);
         let row = cells.event.after.as_ref();
@@ -202,7 +214,7 @@ impl Mapping {
         let key = self.key_in_columns.iter().map(|at| cells.seen(row, self.columns[*at], &self.sources[*at]));
         partial.key = key.collect::<Result<_, _>>()?;
         let key = self.key_bytes(&partial.key.iter().collect::<Vec<_>>())?;
-        Ok(Change { key, effect: Effect::Partial(partial) })
+        Ok(Change { key, effect: Effect::Partial(partial), adjusted: cells.adjusted() })
     }
 
     /// Values of the business key from a record key alone, where the key has them all.
@@ -303,6 +315,27 @@ fn sources_of(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -
     Ok(found)
 }
 
+/// What is chosen for each column. A key or an order of changes that is not the event's would mix up rows, and NULL needs a column
+/// that allows it.
+fn choices(table: &Table, rules: &CellRules, ordering: &[usize]) -> Result<Vec<Option<OnUnrepresentable>>, Rejection> {
+    let choice = |(at, column): (usize, &super::table::Column)| {
+        let choice = rules.on_unrepresentable.get(&column.name).copied();
+        let why = match choice {
+            Some(OnUnrepresentable::Null | OnUnrepresentable::Clamp) if table.key.contains(&at) => {
+                "is part of the key; use \"refuse\" or \"quarantine\""
+            }
+            Some(OnUnrepresentable::Null | OnUnrepresentable::Clamp) if ordering.contains(&at) => {
+                "orders changes; use \"refuse\" or \"quarantine\""
+            }
+            Some(OnUnrepresentable::Null) if !column.nullable => "does not allow NULL; use another choice",
+            _ => return Ok(choice),
+        };
+        let what = format!("`on_unrepresentable` of column {:?}: the column of {} {why}", column.name, table.name());
+        Err(Rejection::table("on_unrepresentable", what))
+    };
+    table.shape.columns.iter().enumerate().map(choice).collect()
+}
+
 fn unknown_column(table: &Table, name: &str) -> Rejection {
     Rejection::table(
         "unknown_column",
@@ -333,84 +366,6 @@ fn delete_key(table: &Table, row: Option<&RowSchema>, key: Option<&RowSchema>) -
         }
     };
     table.key.iter().map(source).collect()
-}
-
-struct Cells<'m, 'e> {
-    mapping: &'m Mapping,
-    event: &'m RawEvent<'e>,
-    key_bytes: &'m Bytes,
-    value_bytes: &'m Bytes,
-}
-
-impl Cells<'_, '_> {
-    /// Whether the source reports a change of a row that keeps its key.
-    fn is_update(&self) -> bool {
-        if !["u", "update"].iter().any(|update| self.event.op_text.eq_ignore_ascii_case(update)) {
-            return false;
-        }
-        let (Some(before), Some(after)) = (&self.event.before, &self.event.after) else { return true };
-        let keeps = |field: usize| {
-            let (Some(now), Some(described)) = (after.cells.get(field), after.schema.fields.get(field)) else {
-                return false;
-            };
-            // A `before` without the column, or with null for it, says nothing: a key is never NULL.
-            let old = before.schema.position(&described.name).and_then(|at| before.cells.get(at));
-            old.is_none_or(|old| old.get() == now.get() || old.get() == "null")
-        };
-        self.mapping.key_in_columns.iter().all(|at| match &self.mapping.sources[*at] {
-            Source::Row { field, .. } => keeps(*field),
-            Source::Key { .. } => true,
-        })
-    }
-
-    fn delete_key(&self) -> Result<Vec<Value>, Rejection> {
-        let row = self.event.before.as_ref();
-        let columns = self.mapping.table.key.iter().zip(&self.mapping.delete_key);
-        columns.map(|(column, source)| self.seen(row, *column, source)).collect()
-    }
-
-    /// A value that must be there: of a key.
-    fn seen(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Value, Rejection> {
-        match self.value(row, column, source)? {
-            Seen::Value(value) => Ok(value),
-            Seen::Nothing => Err(Rejection::new(
-                "partial_row",
-                format!(
-                    "key column {:?} of {}: the connector did not see the value, or the key reads like its placeholder; \
-                     configure another one in both (`unavailable_value`)",
-                    self.mapping.table.shape.columns[column].name,
-                    self.mapping.table.name()
-                ),
-            )),
-        }
-    }
-
-    fn value(&self, row: Option<&RawRow<'_>>, column: usize, source: &Source) -> Result<Seen, Rejection> {
-        let (cell, field, owner) = match source {
-            Source::Row { field, described } => {
-                (row.and_then(|row| row.cells.get(*field)), described, self.value_bytes)
-            }
-            Source::Key { field, described } => {
-                (self.event.key.as_ref().and_then(|key| key.cells.get(*field)), described, self.key_bytes)
-            }
-        };
-        let described = &self.mapping.table.shape.columns[column];
-        let cell: &RawValue = cell.ok_or_else(|| {
-            Rejection::new("undecodable", format!("the event has no value for column {:?}", described.name))
-        })?;
-        let place = || format!("column {:?} ({}) of {}", described.name, described.native, self.mapping.table.name());
-        match fit_cell(cell, field, &described.kind, &self.mapping.rules, owner) {
-            Ok(value) => Ok(Seen::Value(value)),
-            Err(Misfit::Placeholder) => Ok(Seen::Nothing),
-            Err(Misfit::Undecodable(what)) => {
-                Err(Rejection::new("undecodable", format!("{}: the event's value is {what}", place())))
-            }
-            Err(Misfit::DoesNotFit(what)) => {
-                Err(Rejection::new("does_not_fit", format!("{} cannot hold {what}", place())))
-            }
-            Err(Misfit::Undecided(what)) => Err(Rejection::table("undecided", format!("{}: {what}", place()))),
-        }
-    }
 }
 
 /// Canonical bytes of a key value: a tag, then a fixed width or a length and the bytes, so that no two keys fall together.

@@ -1,6 +1,7 @@
 //! The pure core: what an event means and what follows from it. No tokio, no driver, no clock, no randomness, no
 //! environment in here; the shell around it does the I/O and passes the time in.
 
+pub mod adopt;
 pub mod align;
 pub mod backoff;
 pub mod batch;
@@ -11,6 +12,7 @@ pub mod decode;
 pub mod dialect;
 pub mod epoch;
 pub mod event;
+pub mod evolve;
 pub mod failure;
 pub mod framing;
 pub mod geometry;

@@ -5,6 +5,7 @@
 //! has been done; [`replay`] reads a range again beside the live lanes; [`retry`] applies quarantined records again; [`collect`] and
 //! [`sweep`] remove what nothing needs any more, by what [`feeding`] finds.
 
+pub mod adopt;
 pub mod collect;
 pub mod feeding;
 pub mod lane;

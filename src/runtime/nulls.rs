@@ -140,7 +140,7 @@ impl Planner {
             }
         };
         let Some(at) = at else { return Ok(Err(orphan_null("it has no place in the order of its table"))) };
-        let change = Change { key: canonical, effect: Effect::Delete(values) };
+        let change = Change::new(canonical, Effect::Delete(values));
         Ok(match builder.change(record, &mapping, change, at, None) {
             Pushed::Taken => Ok(Step::Next),
             Pushed::CutBefore => Ok(Step::Cut),
@@ -190,7 +190,15 @@ impl Planner {
                 // Only whether there is one matters.
                 let position = if source.by_source { SourcePosition::Lsn(0) } else { SourcePosition::None("") };
                 let key = Some(&*row.schema);
-                let met = Met { topic, source: &source.table, op: Op::Delete, row: None, key, position: &position };
+                let met = Met {
+                    topic,
+                    source: &source.table,
+                    op: Op::Delete,
+                    row: None,
+                    key,
+                    position: &position,
+                    misfit: None,
+                };
                 return match lookup.resolve(met).await {
                     // Columns to order by are not known from a key.
                     Ok(Resolved::Rows(mapping)) if !matches!(mapping.order, OrderPolicy::Columns(_)) => {

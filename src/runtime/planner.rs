@@ -16,7 +16,7 @@ use moka::sync::Cache;
 use crate::config::checked::{Config, OnBadRecord};
 use crate::core::batch::{BatchBuilder, Pushed, order_values};
 use crate::core::collect::below_floor;
-use crate::core::decode::{TopicDecoder, says_null};
+use crate::core::decode::{OnUnrepresentable, TopicDecoder, says_null};
 use crate::core::epoch::EpochRow;
 use crate::core::event::{Control, Decoded, RawEvent, Rejection};
 use crate::core::failure::Failure;
@@ -31,6 +31,7 @@ use crate::core::table::TableName;
 use crate::core::token::Token;
 use crate::core::value::Value;
 use crate::sink::Session;
+use crate::telemetry::metrics;
 
 use aside::incomplete;
 use log::LogTable;
@@ -97,6 +98,8 @@ pub struct Planner {
     log_columns: HashMap<u32, Arc<[usize]>>,
     /// The last mapping of each topic's rows: what a record key alone may mean.
     pub(super) last_mapping: HashMap<Arc<str>, Arc<Mapping>>,
+    /// Columns of tables that were given other values than their events had.
+    adjusted: HashSet<(u32, usize)>,
     /// Topics with rows of several tables.
     pub(super) mixed: HashSet<Arc<str>>,
     /// Bounds of the tables of the plan that is being made.
@@ -131,6 +134,7 @@ impl Planner {
             tables_version: 0,
             log_columns: HashMap::new(),
             last_mapping: HashMap::new(),
+            adjusted: HashSet::new(),
             mixed: HashSet::new(),
             bounds: HashMap::new(),
             checkpoint_owner,
@@ -422,12 +426,18 @@ impl Planner {
                 if event.key.is_some() {
                     self.met(&record.at.topic, Arc::clone(&mapping));
                 }
-                self.row(builder, reading, &event, &mapping, lookup).await?
+                match self.row(builder, reading, &event, &mapping, lookup).await? {
+                    Err(why) => match self.refit(&record.at.topic, &event, &mapping, &why, lookup).await? {
+                        Some(newer) => self.row(builder, reading, &event, &newer, lookup).await?,
+                        None => Err(why),
+                    },
+                    done => done,
+                }
             }
         };
         let passes = match &outcome {
             Ok(step) => matches!(step, Step::Next),
-            Err(why) => !why.stops_table && self.config.on_bad_record == OnBadRecord::Quarantine,
+            Err(why) => why.puts_aside(self.config.on_bad_record == OnBadRecord::Quarantine),
         };
         if by_source && passes {
             let streamed = self.streamed.take();
@@ -454,6 +464,9 @@ impl Planner {
             Ok(change) => change,
             Err(why) => return Ok(Err(why)),
         };
+        for (column, choice) in &change.adjusted {
+            self.note_adjusted(mapping, *column, *choice);
+        }
         let token = match self.token_of(record, event, mapping, &change, scope, lookup).await? {
             Ok(token) => token.part(part),
             Err(why) => return Ok(Err(why)),
@@ -486,6 +499,19 @@ impl Planner {
             Pushed::CutBefore => Ok(Step::Cut),
             Pushed::Rejected(why) => Err(why),
         })
+    }
+
+    /// Counts a value that is not the event's, and says so once for each column.
+    fn note_adjusted(&mut self, mapping: &Mapping, column: usize, choice: OnUnrepresentable) {
+        let table = mapping.table.name();
+        let name = &mapping.table.shape.columns[column].name;
+        metrics::unrepresentable(table, name, choice.word());
+        if self.adjusted.insert((mapping.table.id, column)) {
+            tracing::warn!(
+                %table, column = %name, choice = choice.word(),
+                "a value does not fit its column and another one is written in its place, as `on_unrepresentable` says"
+            );
+        }
     }
 
     async fn token_of<L: Lookup>(

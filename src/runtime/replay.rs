@@ -70,7 +70,7 @@ pub async fn ranges(
     Ok(found)
 }
 
-async fn find_topic(pipeline: &Pipeline, name: &str) -> Result<TopicInfo, Failure> {
+pub(super) async fn find_topic(pipeline: &Pipeline, name: &str) -> Result<TopicInfo, Failure> {
     let topics = pipeline.source.topics().await?;
     topics.iter().find(|info| *info.topic == *name).cloned().ok_or_else(|| {
         let known: Vec<&str> = topics.iter().map(|info| &*info.topic).take(10).collect();

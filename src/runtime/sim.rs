@@ -66,6 +66,7 @@ fn config() -> Arc<Config> {
         contract: Contract::FinalState,
         delete: DeleteMode::Hard,
         create: false,
+        evolve: Default::default(),
         token_storage: TokenStorage::Column,
         single_writer: false,
         offset_order: false,

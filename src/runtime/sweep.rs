@@ -183,8 +183,15 @@ impl Sweeper<'_> {
             return Ok(None);
         };
         let position = SourcePosition::Postgres { commit: None, lsn: 0, phase: Phase::Snapshot };
-        let met =
-            Met { topic, source: source as &SourceTable, op: Op::Truncate, row: None, key: None, position: &position };
+        let met = Met {
+            topic,
+            source: source as &SourceTable,
+            op: Op::Truncate,
+            row: None,
+            key: None,
+            position: &position,
+            misfit: None,
+        };
         match self.tables.resolve(met).await {
             Ok(Resolved::Whole(table)) => Ok(Some(table)),
             Ok(_) => Ok(None),

@@ -3,6 +3,7 @@
 //! Every question about a table is answered here in one place, for `run` (which makes what is missing) and for `check`
 //! (which changes nothing and says what would be made): [`Tables::resolve`].
 
+mod altering;
 mod conditions;
 mod making;
 mod owners;
@@ -19,6 +20,7 @@ use crate::core::decode::CellRules;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl;
 use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
+use crate::core::evolve::{Shown, differences};
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TableShape, TokenStorage};
@@ -28,8 +30,9 @@ use crate::sink::bookkeep::TopicSource;
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::lookup::Bounds;
+use altering::shown;
 use conditions::{check_key, check_unique, has_key, key_columns, key_names, order_policy};
-use making::{define, ensure_schema, server};
+use making::{define, missing_schema, server};
 use owners::Owners;
 
 /// Between two looks for a table that another process may be altering.
@@ -37,6 +40,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// How long a table's bounds are remembered: a plan looks at them for every row, a transaction looks at the stored ones again.
 const BOUNDS_AGE: Duration = Duration::from_secs(1);
+/// See [`Tables::may_look`].
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// What the events of a source table lead to.
 #[derive(Clone, Debug)]
@@ -79,6 +84,19 @@ pub struct Met<'a> {
     pub key: Option<&'a RowSchema>,
     /// Whether it carries a position of its source.
     pub position: &'a SourcePosition,
+    /// A column that could not hold a value of it, as it was described last.
+    pub misfit: Option<&'a str>,
+}
+
+/// A statement that a check would have run, or that someone else has to run.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Planned {
+    /// The table.
+    pub table: String,
+    /// The statement.
+    pub statement: String,
+    /// `lastword run` runs it.
+    pub runs: bool,
 }
 
 /// Why a table cannot be had: a refusal that concerns it, or a failure of the database.
@@ -109,6 +127,9 @@ pub struct Tables {
     /// See [`Self::version`].
     version: AtomicU64,
     bounds: std::sync::Mutex<HashMap<u32, (Instant, Arc<Bounds>)>>,
+    /// When a table was last described for a value that did not fit.
+    looked: std::sync::Mutex<HashMap<TableName, Instant>>,
+    planned: std::sync::Mutex<Vec<Planned>>,
 }
 
 #[derive(Debug, Default)]
@@ -131,6 +152,8 @@ impl Tables {
             known: Default::default(),
             version: AtomicU64::new(0),
             bounds: Default::default(),
+            looked: Default::default(),
+            planned: Default::default(),
         }
     }
 
@@ -189,6 +212,31 @@ impl Tables {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, table| !ids.is_empty() && !ids.contains(&table.id));
         self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether it is time to look at a table for the sake of a value: a storm of bad values must not become one of descriptions.
+    fn may_look(&self, name: &TableName) -> bool {
+        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let due = looked.get(name).is_none_or(|last| now.duration_since(*last) >= LOOK_PAUSE);
+        if due {
+            looked.insert(name.clone(), now);
+        }
+        due
+    }
+
+    fn planned(&self, statements: impl IntoIterator<Item = Planned>) {
+        let mut planned = self.planned.lock().unwrap_or_else(PoisonError::into_inner);
+        for statement in statements {
+            if !planned.contains(&statement) {
+                planned.push(statement);
+            }
+        }
+    }
+
+    /// The statements that were needed and not run so far, in their order.
+    pub fn take_planned(&self) -> Vec<Planned> {
+        std::mem::take(&mut *self.planned.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Writes down which topic feeds which table, before its first event is applied: tombstones are collected by it.
@@ -277,17 +325,32 @@ impl Tables {
         let renamed = |columns: &[String]| columns.iter().map(|column| rule.columns.name(column)).collect::<Vec<_>>();
         let (key, order_by) = (renamed(&source_key), renamed(source_order));
         self.check_columns(met.row)?;
-        let rules = CellRules { plain: self.config.plain, unavailable: Arc::clone(&rule.unavailable), binary: None };
+        let rules = CellRules {
+            plain: self.config.plain,
+            unavailable: Arc::clone(&rule.unavailable),
+            dialect: Some(dialect),
+            ..CellRules::default()
+        };
         let map = |table| Mapping::new(table, met.row, met.key, &order_by, order.clone(), rules.clone());
-        if let Some(table) = self.known(&name)
+        let spec = TableSpec {
+            name: name.clone(),
+            fields: spec_fields(met, &key),
+            key: key.clone(),
+            contract: rule.contract,
+            delete: rule.delete,
+            token_storage: rule.token_storage,
+        };
+        let looks = met.misfit.is_some() && self.may_look(&name);
+        if let Some(table) = self.known(&name).filter(|_| !looks)
             && has_key(&table, &key)
+            && differences(rule.evolve, &table.shape, Shown { misfit: None, ..shown(&met, &spec) }).is_empty()
             && let Ok(mapping) = map(table)
         {
             self.note(session, met).await?;
             return Ok(Resolved::Rows(Arc::new(mapping)));
         }
         // Not known, or it does not fit: perhaps it was changed since it was described.
-        let table = self.meet_rows(session, rule, &name, &key, met).await?;
+        let table = self.meet_rows(session, rule, &spec, &met).await?;
         let mapping = map(Arc::clone(&table)).map_err(Refused::Table)?;
         self.note(session, met).await?;
         self.remember(name, &table);
@@ -329,7 +392,7 @@ impl Tables {
         }
         let key = key_columns(&shape, &spec.key)?;
         check_unique(&shape, &spec.key)?;
-        self.finish_table(session, rule, shape, key, TokenStorage::Column).await
+        self.finish_table(session, rule, name, (shape, key), TokenStorage::Column).await
     }
 
     /// A table that is truncated: its TRUNCATE carries neither fields nor a key, so what is there decides.
@@ -359,7 +422,7 @@ impl Tables {
         if !shape.has_token && rule.token_storage == TokenStorage::Column {
             return Err(Refused::Table(Rejection::table("no_token", format!("{name} was never written by lastword"))));
         }
-        let table = self.finish_table(session, rule, shape, key, rule.token_storage).await?;
+        let table = self.finish_table(session, rule, &name, (shape, key), rule.token_storage).await?;
         self.remember(name, &table);
         Ok(Resolved::Whole(table))
     }
@@ -368,21 +431,14 @@ impl Tables {
         &self,
         session: &mut Session,
         rule: &TableRule,
-        name: &TableName,
-        key: &[String],
-        met: Met<'_>,
+        spec: &TableSpec,
+        met: &Met<'_>,
     ) -> Result<Arc<Table>, Refused> {
-        let spec = TableSpec {
-            name: name.clone(),
-            fields: spec_fields(met, key),
-            key: key.to_vec(),
-            contract: rule.contract,
-            delete: rule.delete,
-            token_storage: rule.token_storage,
-        };
-        let mut shape = self.shape(session, rule, &spec).await?;
-        let key = key_columns(&shape, key)?;
+        let shape = self.shape(session, rule, spec).await?;
+        let key = key_columns(&shape, &spec.key)?;
         check_key(self.config.sink.dialect, &shape, &key, &spec.key)?;
+        let mut shape = self.evolved(session, rule, spec, met, shape).await?;
+        let key = key_columns(&shape, &spec.key)?;
         if rule.token_storage == TokenStorage::Side && rule.delete == DeleteMode::Soft && !shape.has_deleted {
             let what = format!(
                 "{} must not be changed (`token_storage = \"side\"`) and has no column `_lastword_deleted` for soft deletes; add it (boolean, not null, default false) or choose `delete = \"hard\"`",
@@ -390,15 +446,18 @@ impl Tables {
             );
             return Err(Refused::Table(Rejection::table("no_deleted_column", what)));
         }
-        let statements = ddl::add_own_columns(self.config.sink.dialect, &shape, &spec);
-        if !statements.is_empty() && self.may_change {
+        let statements = ddl::add_own_columns(self.config.sink.dialect, &shape, spec);
+        if !self.may_change {
+            let planned = |statement| Planned { table: shape.name.to_string(), statement, runs: true };
+            self.planned(statements.into_iter().map(planned));
+        } else if !statements.is_empty() {
             for statement in &statements {
                 define(session, statement).await?;
             }
             shape.has_token = true;
             shape.has_deleted |= rule.delete == DeleteMode::Soft;
         }
-        self.finish_table(session, rule, shape, key, rule.token_storage).await
+        self.finish_table(session, rule, &spec.name, (shape, key), rule.token_storage).await
     }
 
     /// Describes a table. MariaDB's catalogue does not show a table for a moment while another process alters it (seen when two
@@ -427,13 +486,19 @@ impl Tables {
         }
         let statement = ddl::create_table(self.config.sink.dialect, spec, &server(session).await?)
             .map_err(|what| refuse("cannot_create", what))?;
+        let schema = match &spec.name.schema {
+            Some(schema) => missing_schema(session, schema).await?,
+            None => None,
+        };
+        let statements: Vec<String> = schema.into_iter().chain([statement]).collect();
         if !self.may_change {
+            let planned = |statement| Planned { table: spec.name.to_string(), statement, runs: true };
+            self.planned(statements.into_iter().map(planned));
             return Err(refuse("would_create", format!("{} does not exist and would be created", spec.name)));
         }
-        if let Some(schema) = &spec.name.schema {
-            ensure_schema(session, schema).await?;
+        for statement in &statements {
+            define(session, statement).await?;
         }
-        define(session, &statement).await?;
         let described = session.describe(&spec.name).await?;
         described.ok_or_else(|| {
             refuse("no_table", format!("{} was created but cannot be seen; check the rights", spec.name))
@@ -444,8 +509,8 @@ impl Tables {
         &self,
         session: &mut Session,
         rule: &TableRule,
-        shape: TableShape,
-        key: Vec<usize>,
+        name: &TableName,
+        (shape, key): (TableShape, Vec<usize>),
         token_storage: TokenStorage,
     ) -> Result<Arc<Table>, Refused> {
         let table = Table {
@@ -457,14 +522,24 @@ impl Tables {
             key,
             single_writer: rule.single_writer,
         };
+        if let Some(known) = self.known(name).filter(|known| is_same(known, &table)) {
+            return Ok(known);
+        }
         if self.may_change {
             if rule.contract == Contract::FinalState {
                 define(session, &ddl::side_table(self.config.sink.dialect, &table)).await?;
+                self.side_follows(session, &table).await?;
             }
             bookkeep::ensure_table_state(session, table.name(), rule.contract, rule.delete, token_storage).await?;
         }
         Ok(Arc::new(table))
     }
+}
+
+/// Whether a table was described again as it was: then it keeps its id, and with it stages and statements.
+fn is_same(known: &Table, table: &Table) -> bool {
+    let rest = |table: &Table| (table.contract, table.delete, table.token_storage, table.single_writer);
+    known.shape == table.shape && known.key == table.key && rest(known) == rest(table)
 }
 
 /// What a person has to mend for one table is no reason to hold the others up.

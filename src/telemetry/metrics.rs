@@ -65,6 +65,8 @@ metrics! {
         "Changes that lost to a newer one, by where that one was.";
     RECHECK_DELETED = "lastword_recheck_deleted_total", Counter, ["table"],
         "Rows and tombstones that the re-check under the table's lock deleted because another writer was newer.";
+    UNREPRESENTABLE = "lastword_unrepresentable_total", Counter, ["table", "column", "choice=null|clamp"],
+        "Values that their column cannot hold and that another one was written for, as on_unrepresentable says; tries count.";
     BATCHES = "lastword_batches_total", Counter, ["lane"],
         "Batches that were committed.";
     BATCH_ROWS = "lastword_batch_rows", Histogram, [],
@@ -197,6 +199,12 @@ pub fn table_outcome(table: &TableName, outcome: &TableOutcome) {
         counter!(ROWS_SUPERSEDED, "table" => table.clone(), "by" => by).increment(number);
     }
     counter!(RECHECK_DELETED, "table" => table).increment(outcome.recheck_deleted);
+}
+
+/// A value that is written in place of one that its column cannot hold.
+pub fn unrepresentable(table: &TableName, column: &str, choice: &'static str) {
+    counter!(UNREPRESENTABLE, "table" => table.to_string(), "column" => column.to_owned(), "choice" => choice)
+        .increment(1);
 }
 
 /// A batch of so many records that a lane committed, with the time that its transaction took.

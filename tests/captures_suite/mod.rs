@@ -2,6 +2,7 @@
 //! destination, in every delivery and cut into any batches.
 
 mod deliveries;
+mod evolving;
 mod inside;
 mod lists;
 mod matrix;

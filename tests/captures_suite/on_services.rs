@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 
 use super::stage::{Form, From};
-use super::{converges, deliveries, matrix, partial, verdicts};
+use super::{converges, deliveries, evolving, matrix, partial, verdicts};
 
 /// One test for each connector, form, destination and source.
 macro_rules! combinations {
@@ -46,6 +46,16 @@ fn a_worse_delivery_into_postgres() {
 #[test]
 fn a_worse_delivery_into_mariadb() {
     deliveries::survives_a_worse_delivery(Dialect::Mysql, From::Kafka);
+}
+
+#[test]
+fn tables_follow_the_captured_schemas_in_postgres() {
+    evolving::tables_follow_the_captured_schemas(Dialect::Postgres);
+}
+
+#[test]
+fn tables_follow_the_captured_schemas_in_mariadb() {
+    evolving::tables_follow_the_captured_schemas(Dialect::Mysql);
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub(super) struct Material {
     pub(super) expected: Vec<Expected>,
     /// Changes are ordered by their offsets: for events that have no position of their own.
     pub(super) by_offset: bool,
+    /// Tables follow the schemas of their events.
+    pub(super) widens: bool,
     /// The first row event with a schema of every table.
     first: Vec<Captured>,
     /// Kinds of the columns by schema and table of the source.
@@ -106,7 +108,7 @@ impl Material {
         if form != Form::Schemas {
             records = load(form);
         }
-        Arc::new(Self { connector, form, records, expected, by_offset: false, first, kinds })
+        Arc::new(Self { connector, form, records, expected, by_offset: false, widens: false, first, kinds })
     }
 }
 
@@ -189,7 +191,15 @@ impl Stage {
             Form::Schemas => "",
             Form::Plain | Form::Flat => "[plain]\ndecimal = \"base64\"\ntime = \"adaptive\"\n",
         };
-        let order = if self.material.by_offset { "[defaults]\noffset_order = true\n" } else { "" };
+        let mut order = String::new();
+        if self.material.by_offset || self.material.widens {
+            order.push_str("[defaults]\n");
+        }
+        for (wanted, line) in
+            [(self.material.by_offset, "offset_order = true\n"), (self.material.widens, "evolve = \"widen\"\n")]
+        {
+            order.push_str(if wanted { line } else { "" });
+        }
         let (sink, rules) = (self.database.config(), self.rules(topics));
         format!("[pipeline]\nname = \"{pipeline}\"\n{source}{sink}[server]\nlisten = \"off\"\n{plain}{order}{rules}")
     }

@@ -173,3 +173,84 @@ fn dms_by_name_and_by_offsets() {
     let values: Vec<_> = values.iter().map(|value| (None, value.as_str())).collect();
     assert_rows(&values, "key = [\"id\"]\nformat = \"dms\"\noffset_order = true\n", "kafka offset");
 }
+
+/// The open protocol: keys and values are bytes, with lengths so small that they are text.
+#[test]
+fn ticdc_open_protocol() {
+    let id = |id: u64| format!(r#""id":{{"t":3,"h":true,"f":11,"v":{id}}}"#);
+    let row = |number: u64, note: &str| {
+        let note = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, note);
+        format!(r#"{{{},"note":{{"t":252,"f":64,"v":"{note}"}}}}"#, id(number))
+    };
+    let with_length = |text: &str| [&(text.len() as u64).to_be_bytes()[..], text.as_bytes()].concat();
+    let event = |commit: u64, value: String| (format!(r#"{{"ts":{commit},"scm":"shop","tbl":"item","t":1}}"#), value);
+    let record = |events: &[(String, String)]| {
+        let keys: Vec<u8> = events.iter().flat_map(|(key, _)| with_length(key)).collect();
+        let values: Vec<u8> = events.iter().flat_map(|(_, value)| with_length(value)).collect();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("small lengths are text");
+        record(Some(&text([&1u64.to_be_bytes()[..], &keys].concat())), Some(&text(values)))
+    };
+    let upsert = |row: String| format!(r#"{{"u":{row}}}"#);
+    let history = [
+        record(&[
+            event(500, upsert(row(1, "old"))),
+            event(500, upsert(row(2, "x"))),
+            event(500, upsert(row(3, "moved"))),
+        ]),
+        record(&[event(1000, upsert(row(1, "new")))]),
+        record(&[
+            event(1001, format!(r#"{{"d":{{{}}}}}"#, id(2))),
+            event(1001, format!(r#"{{"u":{},"p":{{{}}}}}"#, row(30, "moved"), id(3))),
+        ]),
+        record(&[(r#"{"ts":1002,"t":3}"#.to_owned(), String::new())]),
+    ];
+    assert_history(&history, "", "tidb");
+}
+
+/// Each value as its source wrote it, in tables that are made for them.
+#[test]
+fn types_that_records_name_make_tables() {
+    let canal = r#"{"id":1,"database":"main","table":"wide","pkNames":["id"],"isDdl":false,"type":"INSERT","es":1735689600000,"ts":1,"mysqlType":{"id":"bigint unsigned","price":"decimal(10,2)","at":"datetime(3)","day":"date","b":"blob","f":"double","t":"varchar(9)"},"data":[{"id":"18446744073709551615","price":"12.30","at":"2024-02-29 01:02:03.004","day":"2024-02-29","b":"\u0000ÿA","f":"1.5","t":"x"}],"old":null,"gtid":"ab:7"}"#;
+    let database = Database::sqlite();
+    let program = over_files(&database, &every_delivery(&[record(None, Some(canal))]), "");
+    let checked = program.run(&["check", "--json"]).ok().json();
+    assert_eq!(checked["tables"][0]["format"], "canal", "{checked}");
+    assert_eq!(checked["tables"][0]["key_source"], "fields of the value", "{checked}");
+    let run: Value = program.catch_up(&[]);
+    assert_eq!((number(&run, "applied"), number(&run, "quarantined")), (1, 0), "{run}");
+    let select = format!("select id, price, at, day, hex(b), cast(f as text), t from {}", database.table("wide"));
+    let row: Vec<_> = database.texts(&select).remove(0).into_iter().map(|cell| cell.unwrap_or_default()).collect();
+    let expected = ["18446744073709551615", "12.30", "2024-02-29 01:02:03.004", "2024-02-29", "00FF41", "1.5", "x"];
+    assert_eq!(row, expected);
+}
+
+#[test]
+fn cloudevents() {
+    let record = |op: &str, lsn: u64, data: &str| {
+        format!(
+            r#"{{"id":"name:shop;lsn:{lsn}","source":"/debezium/postgresql/shop","specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","time":"2025-01-01T00:00:00.000Z","datacontenttype":"application/json","iodebeziumop":"{op}","iodebeziumversion":"3.2.0.Final","iodebeziumconnector":"postgresql","iodebeziumname":"shop","iodebeziumtsms":"1735689600000","iodebeziumsnapshot":"false","iodebeziumdb":"app","iodebeziumsequence":"[null,\"{lsn}\"]","iodebeziumschema":"shop","iodebeziumtable":"item","iodebeziumtxId":"7","data":{data}}}"#
+        )
+    };
+    let values = [
+        record("c", 100, r#"{"before":null,"after":{"id":1,"note":"old"}}"#),
+        record("c", 101, r#"{"before":null,"after":{"id":2,"note":"x"}}"#),
+        record("c", 102, r#"{"before":null,"after":{"id":30,"note":"moved"}}"#),
+        record("u", 1000, r#"{"before":null,"after":{"id":1,"note":"new"}}"#),
+        record("d", 1001, r#"{"before":null,"after":null}"#),
+    ];
+    let keys = ["1", "2", "30", "1", "2"].map(|id| Some(format!(r#"{{"id":{id}}}"#)));
+    let values: Vec<_> = keys.iter().map(Option::as_deref).zip(values.iter().map(String::as_str)).collect();
+    assert_rows(&values, "", "postgresql");
+}
+
+/// What `check` says of forms that hold no rows: the reason, and exit code 3.
+#[test]
+fn a_form_without_rows_is_refused_by_check() {
+    let bare = r#"{"__crdb__":{"updated":"1735689601000000000.0000000000"},"id":7}"#;
+    let database = Database::sqlite();
+    let program = over_files(&database, &[record(Some("[7]"), Some(bare))], "");
+    let checked = program.run(&["check", "--json"]).code(3).json();
+    let table = &checked["tables"][0];
+    assert_eq!((table["verdict"].as_str(), table["format"].as_str()), (Some("refused"), Some("cockroachdb")));
+    assert!(table["why"].as_str().is_some_and(|why| why.contains("envelope = 'wrapped'")), "{table}");
+}

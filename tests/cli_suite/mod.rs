@@ -1,5 +1,6 @@
 //! The program as an operator meets it: commands, exit codes, what is printed, and what it leaves in the destination.
 
+mod adopt;
 mod check;
 mod contracts;
 mod epochs;

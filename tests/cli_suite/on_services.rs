@@ -3,7 +3,7 @@
 use lastword::core::dialect::Dialect;
 use serde_json::json;
 
-use super::{check, contracts, epochs, framed, names, naming, offsets, quarantine, sources, tombstones};
+use super::{adopt, check, contracts, epochs, framed, names, naming, offsets, quarantine, sources, tombstones};
 use crate::support::database::Database;
 use crate::support::events::Source;
 use crate::support::program::{Program, config, over_files, over_kafka};
@@ -41,6 +41,7 @@ on_both! {
     columns_order_two_sources: sources::columns_order_two_sources;
     hostile_names: names::hostile_names;
     other_types: names::other_types;
+    a_table_filled_by_hand: adopt::filled_by_hand;
     versions_and_tenants: naming::versions_and_tenants;
     offsets_set_under_an_idle_process: set_over_kafka;
     an_epoch_for_a_restored_source: epoch_over_kafka;

@@ -15,7 +15,7 @@ use crate::support::database::Database;
 pub(super) struct Reading {
     /// Spans are microseconds, a month being 30.4375 days (`interval.handling.mode=numeric`).
     pub(super) spans_are_micros: bool,
-    /// A destination that has no negative zero (SQLite): it equals zero everywhere.
+    /// A destination that has no negative zero (MariaDB, SQLite): it equals zero everywhere.
     pub(super) one_zero: bool,
 }
 
@@ -154,7 +154,7 @@ fn bytes(text: &str, native: &str) -> Option<String> {
     if !native.contains("text") && !native.contains("char") {
         return None;
     }
-    if text.len() % 2 == 0 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+    if text.len().is_multiple_of(2) && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
         return Some(text.to_owned());
     }
     STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok().map(hex)
@@ -208,7 +208,8 @@ fn time_in_utc(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z').map_or_else(|| text.to_owned(), |text| format!("{text}+00:00"));
     let at = text.rfind(['+', '-'])?;
     let (time, offset) = text.split_at(at);
-    let (sign, offset) = if offset.starts_with('-') { (-1, &offset[1..]) } else { (1, &offset[1..]) };
+    let sign = if offset.starts_with('-') { -1 } else { 1 };
+    let offset = offset.trim_start_matches(['+', '-']);
     let offset = if offset.contains(':') { offset.to_owned() } else { format!("{offset}:00") };
     let micros = clock_micros(time)? - sign * clock_micros(&offset)?;
     Some(micros.rem_euclid(86_400_000_000).to_string())

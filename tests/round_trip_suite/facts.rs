@@ -82,6 +82,8 @@ const MIDNIGHT: &str = "24:00 is sent as midnight";
 const CENTURY: &str = "years below 100 are sent as 20xx";
 const ZERO_DATE: &str = "zero dates are sent as NULL";
 
+const MILLIS: &str = "cut to milliseconds";
+
 /// All facts.
 pub(super) const FACTS: &[Fact] = &[
     postgres("numeric(12,4)", &["'NaN'"], PRECISE, Always, AS_NULL),
@@ -155,4 +157,9 @@ pub(super) const FACTS: &[Fact] = &[
     mariadb("time", &["'-12:34:56'", "'838:59:59'", "'-838:59:59'"], TEXTS, Always, AS_NULL),
     mariadb("time(3)", &["'-00:00:00.001'", "'100:00:00.5'"], TEXTS, Always, AS_NULL),
     mariadb("time(6)", &["'-838:59:58.999999'"], TEXTS, Always, AS_NULL),
+    mariadb("time", &["'-12:34:56'", "'838:59:59'", "'-838:59:59'"], &[AVRO], Always, AS_NULL),
+    mariadb("time(3)", &["'-00:00:00.001'", "'100:00:00.5'"], &[AVRO], Always, AS_NULL),
+    mariadb("time(6)", &["'-838:59:58.999999'"], &[AVRO], Always, AS_NULL),
+    mariadb("time(6)", &[], &[AVRO], Always, MILLIS),
+    mariadb("datetime(6)", &[], &[AVRO], Always, MILLIS),
 ];

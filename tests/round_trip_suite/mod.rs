@@ -69,7 +69,7 @@ pub(super) struct Column {
     /// SQL literals of values that something is special about.
     pub(super) edges: &'static [&'static str],
     /// More values, from the seed.
-    pub(super) values: Values,
+    values: Values,
 }
 
 /// A table of columns.

@@ -153,7 +153,7 @@ impl Looked<'_> {
 
     fn compare(&self, quarantined: &BTreeMap<i64, (String, String)>, found: &mut Found) {
         let numeric = !self.setting.options.contains(&("interval.handling.mode", "string"));
-        let reading = Reading { spans_are_micros: numeric, one_zero: self.database.dialect == Dialect::Sqlite };
+        let reading = Reading { spans_are_micros: numeric, one_zero: self.database.dialect != Dialect::Postgres };
         let wanted = canonical::cells(&self.source.database, self.family, reading);
         let stored = canonical::cells(self.database, self.family, reading);
         let natives = canonical::natives(self.database, self.family.name);

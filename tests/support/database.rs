@@ -9,7 +9,7 @@ use lastword::core::dialect::Dialect;
 use lastword::core::failure::Failure;
 use lastword::core::table::{TOKEN_COLUMN, TableName};
 use lastword::core::value::Value;
-use lastword::sink::{Sink, Statements};
+use lastword::sink::{Session, Sink, Statements};
 
 use super::{service, unique};
 
@@ -125,6 +125,22 @@ impl Database {
     pub fn execute(&self, sql: &str) -> u64 {
         let done = self.runtime.block_on(run(self.dialect, &self.url, sql));
         done.unwrap_or_else(|failure| panic!("{failure}: {sql}"))
+    }
+
+    /// Runs a statement in a transaction that stays open until it is [released](Self::release).
+    #[track_caller]
+    pub fn hold(&self, sql: &str) -> Session {
+        let held = self.runtime.block_on(async {
+            let mut session = sink(self.dialect, &self.url)?.session("test").await?;
+            session.begin().await?;
+            session.execute(sql, &[]).await.map(|_| session)
+        });
+        held.unwrap_or_else(|failure| panic!("{failure}: {sql}"))
+    }
+
+    /// Ends what [`hold`](Self::hold) began.
+    pub fn release(&self, mut held: Session) {
+        self.runtime.block_on(held.rollback()).expect("rolled back");
     }
 
     /// Runs a query of text columns.
@@ -254,12 +270,19 @@ impl Database {
 
     /// Takes all that lastword wrote away, but leaves the tables, as if they had been made by somebody else.
     pub fn forget(&self) {
+        for (_, quoted) in self.tables().iter().filter(|(name, _)| !name.contains("lastword")) {
+            self.execute(&format!("delete from {quoted}"));
+        }
+        self.disown();
+    }
+
+    /// Takes everything of lastword's own away, but leaves the tables with their rows: a dump.
+    pub fn disown(&self) {
         for (name, quoted) in self.tables() {
             if name.contains("lastword") {
                 self.execute(&format!("drop table {quoted}"));
                 continue;
             }
-            self.execute(&format!("delete from {quoted}"));
             for (column, _) in self.columns(&name).iter().filter(|(column, _)| column.starts_with("_lastword")) {
                 self.execute(&format!("alter table {quoted} drop column {}", self.dialect.ident(column)));
             }

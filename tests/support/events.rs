@@ -46,6 +46,11 @@ impl Source {
         self
     }
 
+    /// From here on the table has other columns; the first one stays its key.
+    pub fn alter(&mut self, columns: &[Column]) {
+        self.columns = columns.to_vec();
+    }
+
     /// A row that is written, at a position of the source.
     pub fn upsert(&mut self, lsn: u64, row: Value) {
         let key = self.key.map(|key| row[key].clone());

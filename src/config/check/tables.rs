@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::checked::{Form, Resnapshot, SourceConfig, TableRule, TombstoneRule, TopicMatch, TopicRule};
 use crate::config::problem::nearest;
-use crate::config::raw::{Evolve, RawColumns, RawDefaults, RawRule, RawTombstones};
+use crate::config::raw::{RawColumns, RawDefaults, RawRule, RawTombstones};
 use crate::config::read::{Field, Given, Texts};
 use crate::core::dialect::Dialect;
 use crate::core::naming::{ColumnNames, Columns, Pattern, Template, reserved};
@@ -20,7 +20,6 @@ const OWN_COLUMNS: &str = "_lastword_";
 impl Checker<'_> {
     /// Judges `[defaults]`.
     pub(super) fn defaults(&mut self, raw: &RawDefaults, dialect: Option<Dialect>) -> TableRule {
-        self.evolve(&raw.evolve, "defaults.evolve");
         let into = raw.into.given().and_then(|given| self.into(given, "defaults.into", None, dialect));
         let names = ColumnNames {
             case: raw.column_case.value().copied().unwrap_or_default(),
@@ -34,6 +33,7 @@ impl Checker<'_> {
             contract: raw.contract.value().copied().unwrap_or(Contract::FinalState),
             delete: raw.delete.value().copied().unwrap_or(DeleteMode::Hard),
             create: raw.create.value().copied().unwrap_or(true),
+            evolve: raw.evolve.value().copied().unwrap_or_default(),
             token_storage: raw.token_storage.value().copied().unwrap_or(TokenStorage::Column),
             single_writer: raw.single_writer.value().copied().unwrap_or(false),
             offset_order: raw.offset_order.value().copied().unwrap_or(false),
@@ -78,13 +78,6 @@ impl Checker<'_> {
                 self.report.add(&given.origin, key, message);
                 None
             }
-        }
-    }
-
-    fn evolve(&mut self, field: &Field<Evolve>, key: &str) {
-        if let Some(given) = field.given().filter(|given| given.value != Evolve::None) {
-            let message = "only \"none\" is supported yet: a column that the table does not have is refused";
-            self.report.add(&given.origin, key, message);
         }
     }
 
@@ -144,7 +137,6 @@ impl Checker<'_> {
     ) -> TopicRule {
         let contract = raw.contract.value().copied().unwrap_or(defaults.contract);
         let skip = raw.skip.value().copied().unwrap_or(false);
-        self.evolve(&raw.evolve, &path(number, "evolve"));
         if skip {
             self.meaningless_when_skipped(raw, number);
         } else if contract == Contract::ChangeLog {
@@ -160,23 +152,8 @@ impl Checker<'_> {
         let key = raw.key.given().map(|_| self.columns(&raw.key, &path(number, "key")));
         let order_by = self.columns(&raw.order_by, &path(number, "order_by"));
         let needed: Vec<&String> = key.iter().flatten().chain(&order_by).collect();
-        let columns = Columns {
-            include: self.patterns(&raw.include_columns, &path(number, "include_columns")),
-            exclude: self.patterns(&raw.exclude_columns, &path(number, "exclude_columns")),
-            names: ColumnNames {
-                case: raw.column_case.value().copied().unwrap_or(defaults.columns.names.case),
-                prefix: raw.column_prefix.value().unwrap_or(&defaults.columns.names.prefix).clone(),
-                suffix: raw.column_suffix.value().unwrap_or(&defaults.columns.names.suffix).clone(),
-            },
-            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
-        };
+        let columns = self.selected(raw, number, &needed, &defaults.columns.names, dialect);
         let unavailable = self.unavailable(&raw.unavailable_value, &path(number, "unavailable_value"));
-        for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
-            if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
-                let message = format!("{column:?} is needed: it is in key or order_by");
-                self.report.add(&given.origin, path(number, "exclude_columns"), message);
-            }
-        }
         let own_into =
             raw.into.given().and_then(|given| self.into(given, &path(number, "into"), Some(&topic), dialect));
         let mut treated = TableRule {
@@ -186,6 +163,7 @@ impl Checker<'_> {
             contract,
             delete: raw.delete.value().copied().unwrap_or(defaults.delete),
             create: raw.create.value().copied().unwrap_or(defaults.create),
+            evolve: raw.evolve.value().copied().unwrap_or(defaults.evolve),
             token_storage: raw.token_storage.value().copied().unwrap_or(defaults.token_storage),
             single_writer: raw.single_writer.value().copied().unwrap_or(defaults.single_writer),
             // A rule's columns are a better order than the default's offsets.
@@ -225,6 +203,34 @@ impl Checker<'_> {
         Some(given.value.clone())
     }
 
+    /// Which columns are written, and under which names.
+    fn selected(
+        &mut self,
+        raw: &RawRule,
+        number: usize,
+        needed: &[&String],
+        names: &ColumnNames,
+        dialect: Option<Dialect>,
+    ) -> Columns {
+        let columns = Columns {
+            include: self.patterns(&raw.include_columns, &path(number, "include_columns")),
+            exclude: self.patterns(&raw.exclude_columns, &path(number, "exclude_columns")),
+            names: ColumnNames {
+                case: raw.column_case.value().copied().unwrap_or(names.case),
+                prefix: raw.column_prefix.value().unwrap_or(&names.prefix).clone(),
+                suffix: raw.column_suffix.value().unwrap_or(&names.suffix).clone(),
+            },
+            renamed: self.renamed(&raw.columns, &path(number, "columns"), dialect),
+        };
+        for (pattern, given) in columns.exclude.iter().zip(raw.exclude_columns.value().into_iter().flatten()) {
+            if let Some(column) = needed.iter().find(|column| pattern.matches(column)) {
+                let message = format!("{column:?} is needed: it is in key or order_by");
+                self.report.add(&given.origin, path(number, "exclude_columns"), message);
+            }
+        }
+        columns
+    }
+
     fn meaningless_when_skipped(&mut self, raw: &RawRule, number: usize) {
         let why = "has no meaning with skip = true: nothing of the topic is applied";
         self.refuse_key(&raw.format, &path(number, "format"), why);
@@ -243,6 +249,7 @@ impl Checker<'_> {
         self.refuse_key(&raw.order_by, &path(number, "order_by"), why);
         self.refuse_columns(raw, number, why);
         self.refuse_key(&raw.delete, &path(number, "delete"), why);
+        self.refuse_key(&raw.evolve, &path(number, "evolve"), why);
         self.refuse_key(&raw.token_storage, &path(number, "token_storage"), why);
         self.refuse_truth(&raw.offset_order, &path(number, "offset_order"), why);
     }

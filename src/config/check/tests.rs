@@ -90,7 +90,7 @@ lock_timeout = 10
 bytes = "8 parsecs"
 rows = 0
 [defaults]
-evolve = "add"
+evolve = "ad"
 create = "yes"
 [sevrer]
 listen = "0.0.0.0:1"
@@ -108,7 +108,7 @@ listen = "0.0.0.0:1"
             "lastword.toml:12:16: sink.lock_timeout: expected a whole number with a unit (us, ms, s, m, h, d), as in \"10ms\" or \"5s\"",
             "lastword.toml:14:9: batch.bytes: expected a whole number with a unit (B, kB, KiB, MB, MiB, GB, GiB), as in \"8MiB\"",
             "lastword.toml:15:8: batch.rows: expected a whole number from 1 to 100000, found 0",
-            "lastword.toml:17:10: defaults.evolve: only \"none\" is supported yet: a column that the table does not have is refused",
+            "lastword.toml:17:10: defaults.evolve: expected \"none\" or \"validate\" or \"add\" or \"widen\", found \"ad\"; did you mean \"add\"?",
             "lastword.toml:18:10: defaults.create: expected true or false, found text",
             "lastword.toml:19:2: sevrer: unknown key; did you mean `server`?",
             "environment variable LASTWORD_SINK__WRITER: sink.writer: unknown key; did you mean `writers`?",
@@ -161,7 +161,7 @@ fn rules_are_judged() {
         (&format!("{topic}skip = true\ninto = \"a\"\n"), "has no meaning with skip = true"),
         (&format!("{topic}unavailable_value = \"\"\n"), "table[0].unavailable_value: is empty"),
         ("[defaults]\nunavailable_value = \"hex:0\"\n", "defaults.unavailable_value: expected an even number"),
-        (&format!("{topic}evolve = \"widen\"\n"), "table[0].evolve: only \"none\" is supported yet"),
+        (&format!("{topic}contract = \"change-log\"\nevolve = \"widen\"\n"), "evolve: has no meaning in a change-log"),
         ("[table]\ntopic = \"a\"\n", "table: expected [[table]] with double brackets, found a table"),
     ] {
         let found = problems(&rules(text), &[], &[]);

@@ -37,11 +37,11 @@ fn lsn(lsn: u64) -> Token {
 }
 
 fn upsert(id: i64, v: i64) -> Change {
-    Change { key: id.to_be_bytes().to_vec(), effect: Effect::Upsert(vec![Value::Int(id), Value::Int(v)]) }
+    Change::new(id.to_be_bytes().to_vec(), Effect::Upsert(vec![Value::Int(id), Value::Int(v)]))
 }
 
 fn delete(id: i64) -> Change {
-    Change { key: id.to_be_bytes().to_vec(), effect: Effect::Delete(vec![Value::Int(id)]) }
+    Change::new(id.to_be_bytes().to_vec(), Effect::Delete(vec![Value::Int(id)]))
 }
 
 /// Invariant 2: whatever the order of arrival, the greatest token of a key is what the plan carries.
@@ -110,7 +110,7 @@ impl CloneParts for (Change, Token) {
             Effect::Delete(values) => Effect::Delete(values.clone()),
             Effect::Partial(_) => unreachable!("not made here"),
         };
-        (Change { key: self.0.key.clone(), effect }, self.1)
+        (Change::new(self.0.key.clone(), effect), self.1)
     }
 }
 
@@ -121,7 +121,7 @@ fn rows_with_other_columns_cut_the_batch() {
     let mut builder = BatchBuilder::new("p".into(), "p".into(), false);
     builder.partition(&record(0).at, 1, 0, None);
     assert_eq!(builder.change(&record(0), &full, upsert(1, 1), lsn(1), None), Pushed::Taken);
-    let change = Change { key: 1i64.to_be_bytes().to_vec(), effect: Effect::Upsert(vec![Value::Int(1)]) };
+    let change = Change::new(1i64.to_be_bytes().to_vec(), Effect::Upsert(vec![Value::Int(1)]));
     assert_eq!(builder.change(&record(1), &narrow, change, lsn(2), None), Pushed::CutBefore);
     assert_eq!(builder.finish().advances[0].next, 1);
 }

@@ -1,6 +1,6 @@
 //! The forms of a record.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 use crate::core::event::{Control, Decoded, Op, RawEvent, RawRow, Rejection, RowSchema};
 use crate::core::record::{Payload, Record};
 
-use super::forms::flat::{Added, FlatRows};
-use super::forms::{self, Form, Input, check_rows, cockroach, record, text_of};
+use super::forms::flat::FlatRows;
+use super::forms::{self, Form, Input, check_rows, cloudevents, cockroach, open_protocol, record, text_of};
 use super::key::{self, KeyFormat};
 use super::open::{Opened, added_headers};
 use super::position::SourceBlock;
@@ -65,7 +65,7 @@ impl Top<'_> {
         forms::detect(payload).ok_or_else(|| {
             Rejection::new(
                 "undecodable",
-                "the value is no change event of a form that can be told from its fields: Debezium's envelope (`op`, `source`, `before`, `after`), a flattened row (`__op` or `__deleted` among its fields), the record form (`source_table`, `op`, `key`, `source_position`), Maxwell, Canal, TiCDC, GoldenGate, CockroachDB; a `[[table]]` rule can name the form, and must for AWS DMS and rows without a mark, with `format = \"…\"`",
+                "the value is no change event of a form that can be told from its fields: Debezium's envelope (`op`, `source`, `before`, `after`), a flattened row (`__op` or `__deleted` among its fields), the record form (`source_table`, `op`, `key`, `source_position`), Debezium's CloudEvents, Maxwell, Canal, TiCDC, GoldenGate, CockroachDB; a `[[table]]` rule can name the form, and must for AWS DMS and rows without a mark, with `format = \"…\"`",
             )
         })
     }
@@ -93,6 +93,18 @@ pub struct TopicDecoder {
     plain_keys: Schemas,
     flat_rows: FlatRows,
     rules: TopicRules,
+    met: Option<Met>,
+}
+
+/// What the last event was read as.
+#[derive(Clone, Copy, Debug)]
+pub struct Met {
+    /// Its form.
+    pub form: Form,
+    /// It has a schema part.
+    pub has_schema: bool,
+    /// What the record key is that was read for it: an object, a value or a list; empty where none was.
+    pub key: &'static str,
 }
 
 /// A record key, and whether it names its columns itself.
@@ -113,31 +125,40 @@ impl TopicDecoder {
         if let Some(why) = record.refused() {
             return Err(why.clone());
         }
-        let key = record.key.as_ref().map(|key| self.open_key(key)).transpose()?.flatten();
+        let may_be = |wanted: Form| self.rules.form.is_none_or(|form| form == wanted);
+        let is_open_protocol = may_be(Form::Ticdc) && record.key.as_deref().is_some_and(open_protocol::is_key);
+        let key = match &record.key {
+            Some(key) if !is_open_protocol => self.open_key(key)?,
+            key => key.clone(),
+        };
+        let headers = if may_be(Form::Flat) { added_headers(record, self.flat_rows.prefix()) } else { Vec::new() };
         // Behind a schema that is known the rest says everything; the value is put together only where it is not.
         let rest =
             record.value.as_ref().filter(|value| self.values.knows(value.head())).map(|value| value.body().clone());
         let is_rest = rest.is_some();
         let value = rest.or_else(|| record.value.as_ref().map(Payload::whole));
-        let may_be_flat = self.rules.form.is_none_or(|form| form == Form::Flat);
-        let headers = if may_be_flat { added_headers(record, self.flat_rows.prefix()) } else { Vec::new() };
-        Ok(Opened { key, value, is_rest, headers })
+        Ok(Opened { key, value, is_rest, headers, is_open_protocol, cells: OnceLock::new() })
     }
 
     /// Tells what a record is. Rows of the result point into it.
     pub fn read<'a>(&mut self, topic: &str, opened: &'a Opened) -> Result<Decoded<'a>, Rejection> {
         let key = opened.key.as_deref();
+        if opened.is_open_protocol {
+            let bytes = (key.unwrap_or_default(), opened.value.as_deref().unwrap_or_default());
+            self.met = Some(Met { form: Form::Ticdc, has_schema: false, key: "" });
+            return open_protocol::decode(topic, bytes, &opened.cells, (&mut self.plain_rows, &mut self.plain_keys));
+        }
         let decoded = match &opened.value {
             None => Decoded::Null,
             Some(value) if opened.is_rest => {
                 let row = self.values.prefixes.first().map(|known| Arc::clone(&known.row));
                 let payload = utf8(value, "value")?.strip_suffix('}').map(trim);
                 let cut = || Rejection::new("undecodable", "the value does not end with its object");
-                self.payload(topic, key, payload.ok_or_else(cut)?, row, &opened.headers)?
+                self.payload(topic, key, payload.ok_or_else(cut)?, row, opened)?
             }
             Some(value) => {
                 let (payload, schema) = unwrap(utf8(value, "value")?, &mut self.values, Part::Value)?;
-                self.payload(topic, key, payload, schema, &opened.headers)?
+                self.payload(topic, key, payload, schema, opened)?
             }
         };
         match decoded {
@@ -161,7 +182,8 @@ impl TopicDecoder {
     ) -> Result<Decoded<'a>, Rejection> {
         let Some(value) = value else { return Ok(Decoded::Null) };
         let (payload, schema) = unwrap(utf8(value, "value")?, &mut self.values, Part::Value)?;
-        self.payload(topic, key, payload, schema, &[])
+        let opened: &'a Opened = Box::leak(Box::default());
+        self.payload(topic, key, payload, schema, opened)
     }
 
     fn payload<'a>(
@@ -170,7 +192,7 @@ impl TopicDecoder {
         key: Option<&'a [u8]>,
         payload: &'a str,
         schema: Option<Arc<RowSchema>>,
-        headers: &'a [(Added, Box<RawValue>)],
+        Opened { headers, cells, .. }: &'a Opened,
     ) -> Result<Decoded<'a>, Rejection> {
         if payload == "null" {
             return Ok(Decoded::Null);
@@ -192,8 +214,10 @@ impl TopicDecoder {
             None if is_flat => Form::Flat,
             None => top.form(payload)?,
         };
+        self.met = Some(Met { form, has_schema: schema.is_some(), key: "" });
         match form {
             Form::Debezium => self.debezium(key, &top, schema),
+            Form::CloudEvents => self.cloudevent(topic, key, payload),
             Form::Flat => {
                 let key = key.map(|key| self.key(key)).transpose()?.flatten();
                 let (key, is_named) = key.map_or((None, true), |key| (Some(key.row), key.is_named));
@@ -206,9 +230,67 @@ impl TopicDecoder {
             form => {
                 let (rows, keys) = (&mut self.plain_rows, &mut self.plain_keys);
                 let key_columns = &self.rules.key_columns;
-                forms::decode(form, Input { topic, key, payload, schema, key_columns, rows, keys })
+                forms::decode(form, Input { topic, key, payload, schema, key_columns, rows, keys, cells })
             }
         }
+    }
+
+    /// What the last record that held an event was read as.
+    pub fn met(&self) -> Option<Met> {
+        self.met
+    }
+
+    fn cloudevent<'a>(
+        &mut self,
+        topic: &str,
+        key: Option<&'a [u8]>,
+        payload: &'a str,
+    ) -> Result<Decoded<'a>, Rejection> {
+        let said = cloudevents::attributes(topic, payload)?;
+        let op = said.op.as_deref().map(operation).transpose()?;
+        if op == Some(None) {
+            return Ok(Decoded::Control(Control::Message));
+        }
+        let (data, schema) = unwrap(said.data.get(), &mut self.values, Part::Value)?;
+        if let Some(met) = &mut self.met {
+            met.has_schema = schema.is_some();
+        }
+        let images = cloudevents::images(data, op.flatten())?;
+        let [before, after] = self.images(images, schema.as_ref())?;
+        let op = op.flatten().unwrap_or(if after.is_some() { Op::Upsert } else { Op::Delete });
+        let key = key.map(|key| self.key(key)).transpose()?.flatten();
+        let (key, is_named) = key.map_or((None, true), |key| (Some(key.row), key.is_named));
+        let event = RawEvent {
+            op,
+            op_text: said.op.unwrap_or(if op == Op::Delete { "d".into() } else { "u".into() }),
+            table: said.table,
+            source: said.source,
+            position: said.position,
+            ends_snapshot: said.ends_snapshot,
+            source_time_ms: said.source_time_ms,
+            transaction: said.transaction,
+            key,
+            before,
+            after,
+        };
+        check_rows(&event)?;
+        check_key(event, is_named).map(Decoded::Change)
+    }
+
+    /// A row before and after.
+    fn images<'a>(
+        &mut self,
+        [before, after]: [Option<&'a RawValue>; 2],
+        schema: Option<&Arc<RowSchema>>,
+    ) -> Result<[Option<RawRow<'a>>; 2], Rejection> {
+        let mut row = |part: Option<&'a RawValue>, name| {
+            part.map(|part| match schema {
+                Some(schema) => with_schema(part, schema, name),
+                None => without_schema(part, &mut self.plain_rows, name),
+            })
+            .transpose()
+        };
+        Ok([row(before, "before")?, row(after, "after")?])
     }
 
     fn debezium<'a>(
@@ -224,23 +306,15 @@ impl TopicDecoder {
             ));
         };
         let op_text = text_of(op)?;
-        let op = match op_text.as_ref() {
-            "c" | "u" | "r" => Op::Upsert,
-            "d" => Op::Delete,
-            "t" => Op::Truncate,
-            "m" => return Ok(Decoded::Control(Control::Message)),
-            _ => return Err(Rejection::new("undecodable", "`op` is none of c, u, r, d, t, m")),
-        };
+        let Some(op) = operation(&op_text)? else { return Ok(Decoded::Control(Control::Message)) };
         let source: SourceBlock<'a> = serde_json::from_str(source.get())
             .map_err(|error| Rejection::new("undecodable", format!("`source` cannot be read: {}", plain(&error))))?;
-        let mut row = |part: Option<&'a RawValue>, name| {
-            part.map(|part| match &schema {
-                Some(schema) => with_schema(part, schema, name),
-                None => without_schema(part, &mut self.plain_rows, name),
-            })
-            .transpose()
-        };
-        let (before, after) = (row(top.before, "before")?, row(top.after, "after")?);
+        let is_row = |part: &&RawValue| part.get().starts_with('{');
+        if source.is_of_documents() && ![top.before, top.after].iter().flatten().any(is_row) {
+            let what = "MongoDB's events hold documents, not rows; flatten them with the transform `ExtractNewDocumentState` (`format = \"flat\"`)";
+            return Err(Rejection::table("unsupported_form", what));
+        }
+        let [before, after] = self.images([top.before, top.after], schema.as_ref())?;
         let key = key.map(|key| self.key(key)).transpose()?.flatten();
         let (key, is_named) = key.map_or((None, true), |key| (Some(key.row), key.is_named));
         let event = RawEvent {
@@ -277,6 +351,13 @@ impl TopicDecoder {
         let raw: &RawValue = serde_json::from_str(payload).map_err(|error| {
             Rejection::new("undecodable", format!("the record key cannot be read: {}", plain(&error)))
         })?;
+        if let Some(met) = &mut self.met {
+            met.key = match raw.get().as_bytes().first() {
+                Some(b'{') => "object",
+                Some(b'[') => "list",
+                _ => "value",
+            };
+        }
         if !raw.get().starts_with('{') {
             let names = &self.rules.key_columns;
             let row = key::unnamed(raw, schema.as_deref(), names, &mut self.plain_keys)?;
@@ -287,6 +368,17 @@ impl TopicDecoder {
             None => without_schema(raw, &mut self.plain_keys, "key")?,
         };
         Ok(Some(Key { row, is_named: true }))
+    }
+}
+
+/// An operation of Debezium's; `None` for one that changes no row.
+fn operation(text: &str) -> Result<Option<Op>, Rejection> {
+    match text {
+        "c" | "u" | "r" => Ok(Some(Op::Upsert)),
+        "d" => Ok(Some(Op::Delete)),
+        "t" => Ok(Some(Op::Truncate)),
+        "m" => Ok(None),
+        _ => Err(Rejection::new("undecodable", "`op` is none of c, u, r, d, t, m")),
     }
 }
 

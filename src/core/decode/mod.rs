@@ -21,12 +21,13 @@ mod row;
 mod schema;
 mod wrapped;
 
-pub use cell::{Binary, CellRules, Misfit, PlainDecimal, PlainRules, PlainTime, fit_cell, row_json};
-pub use envelope::{TopicDecoder, TopicRules};
+pub use cell::{
+    Binary, CellRules, Misfit, OnUnrepresentable, PlainDecimal, PlainRules, PlainTime, fit_cell, nearest_cell, row_json,
+};
+pub use envelope::{Met, TopicDecoder, TopicRules};
 pub use forms::Form;
 pub use key::KeyFormat;
-#[cfg(test)]
-pub(in crate::core) use numbers::binlog_file;
+pub(in crate::core) use numbers::{binlog_file, lsn_text, mariadb_gtid, mysql_gtid};
 pub use open::{Opened, says_null};
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use crate::core::decimal;
 use crate::core::event::Gtid;
 
 /// `uuid:number` or `uuid:tag:number` of MySQL. A set of GTIDs (`uuid:1-77`) is none.
-pub(super) fn mysql_gtid(text: &str) -> Option<Gtid> {
+pub(in crate::core) fn mysql_gtid(text: &str) -> Option<Gtid> {
     let (marker, number) = text.rsplit_once(':')?;
     Some(Gtid { marker: marker.to_owned(), number: digits(number)? })
 }
 
 /// `domain-server-number` of MariaDB.
-pub(super) fn mariadb_gtid(text: &str) -> Option<Gtid> {
+pub(in crate::core) fn mariadb_gtid(text: &str) -> Option<Gtid> {
     let mut parts = text.split('-');
     let (domain, server, number) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() || digits::<u32>(domain).is_none() || digits::<u32>(server).is_none() {
@@ -29,7 +29,7 @@ pub(in crate::core) fn binlog_file(name: &str) -> Option<u64> {
 }
 
 /// The LSN text of the record form and of PostgreSQL itself: two hexadecimal halves, `0/16B6A90`.
-pub(super) fn lsn_text(text: &str) -> Option<u64> {
+pub(in crate::core) fn lsn_text(text: &str) -> Option<u64> {
     let (high, low) = text.split_once('/')?;
     let half = |digits: &str| {
         if digits.len() > 8 { None } else { u64::try_from(hexadecimal(digits)?).ok() }

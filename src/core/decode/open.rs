@@ -1,7 +1,9 @@
 //! From the bytes of a record to the JSON that the forms are read from.
 //!
-//! Nearly every record is JSON already, and its bytes are taken as they are. A few parts are not: a key that is plain text, and
-//! fields of a flattened row that come as headers.
+//! Nearly every record is JSON already, and its bytes are taken as they are. A few parts are not: a key that is plain text, fields of
+//! a flattened row that come as headers, and cells that a form does not write as Kafka Connect's JSON has their types.
+
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -11,7 +13,7 @@ use crate::core::record::{Payload, Record};
 use super::forms::flat::Added;
 
 /// A record whose parts are JSON; its events point into it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Opened {
     pub(super) key: Option<Bytes>,
     pub(super) value: Option<Bytes>,
@@ -19,6 +21,10 @@ pub struct Opened {
     pub(super) is_rest: bool,
     /// Fields of a flattened row that came as headers.
     pub(super) headers: Vec<(Added, Box<RawValue>)>,
+    /// Key and value are of TiCDC's open protocol.
+    pub(super) is_open_protocol: bool,
+    /// Rows whose cells had to be written anew.
+    pub(super) cells: OnceLock<String>,
 }
 
 impl Opened {

@@ -149,6 +149,11 @@ impl<'a> SourceBlock<'a> {
         })
     }
 
+    /// Whether its events hold documents.
+    pub(super) fn is_of_documents(&self) -> bool {
+        self.connector == "mongodb"
+    }
+
     /// Whether it is the last row of its table in a snapshot.
     pub(super) fn ends_snapshot(&self) -> bool {
         matches!(&self.snapshot, Some(Snapshot::Text(text)) if matches!(&**text, "last" | "last_in_data_collection"))

@@ -3,6 +3,7 @@
 //! Text holds identifiers and placeholders only, never a value. Identifiers go through [`Dialect::ident`], which quotes
 //! every name, always.
 
+pub mod alter;
 pub mod ddl;
 pub mod mysql;
 pub mod partial;

@@ -8,7 +8,8 @@
 //! |---|---|---|
 //! | Confluent | 4 bytes, big-endian | Avro, JSON Schema, Protobuf (with message indexes behind the id) |
 //! | Confluent, id in a header | `__key_schema_id`, `__value_schema_id`: 1 and 16 bytes of GUID | the same, no prefix |
-//! | Apicurio | 4 or 8 bytes, big-endian | Avro, JSON Schema, Protobuf |
+//! | Apicurio | 4 or 8 bytes, big-endian | Avro, JSON Schema |
+//! | Apicurio, id in a header | `apicurio.key.globalId`, `….contentId`, `apicurio.value.…`: 8 bytes | the same, no prefix |
 
 mod avro;
 mod connect;
@@ -65,13 +66,17 @@ pub enum SchemaId {
     Long(u64),
     /// A GUID, in its text form.
     Guid(String),
+    /// A global id of Apicurio.
+    Global(u64),
+    /// A content id of Apicurio.
+    Content(u64),
 }
 
 impl std::fmt::Display for SchemaId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Short(id) => write!(f, "{id}"),
-            Self::Long(id) => write!(f, "{id}"),
+            Self::Long(id) | Self::Global(id) | Self::Content(id) => write!(f, "{id}"),
             Self::Guid(id) => f.write_str(id),
         }
     }
@@ -95,18 +100,29 @@ pub fn split(bytes: &Bytes, width: IdBytes) -> Option<(SchemaId, Bytes)> {
 
 /// The id of a part's schema in the record's headers.
 pub fn header_id(headers: &Headers, part: Part) -> Option<SchemaId> {
-    if headers.as_bytes().is_empty() {
+    // Most headers are about something else.
+    if !headers.as_bytes().windows(9).any(|window| window == b"apicurio." || window == b"schema_id") {
         return None;
     }
-    let name = match part {
-        Part::Key => "__key_schema_id",
-        Part::Value => "__value_schema_id",
-    };
-    let value = headers.iter().find(|(known, _)| known == name)?.1?;
-    let [1, guid @ ..] = &*value else { return None };
+    let part = part.name();
+    let number = |value: &[u8]| value.try_into().ok().map(u64::from_be_bytes);
+    headers.iter().find_map(|(name, value)| match (name.as_str(), &*value?) {
+        (name, [1, guid @ ..])
+            if name.strip_prefix("__").is_some_and(|rest| rest.strip_prefix(part) == Some("_schema_id")) =>
+        {
+            guid_text(guid).map(SchemaId::Guid)
+        }
+        (name, value) => match name.strip_prefix("apicurio.")?.strip_prefix(part)? {
+            ".globalId" => number(value).map(SchemaId::Global),
+            ".contentId" => number(value).map(SchemaId::Content),
+            _ => None,
+        },
+    })
+}
+
+fn guid_text(guid: &[u8]) -> Option<String> {
     let hex: String = (guid.len() == 16).then(|| guid.iter().map(|byte| format!("{byte:02x}")).collect())?;
-    let guid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
-    Some(SchemaId::Guid(guid))
+    Some([&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-"))
 }
 
 /// Language of a schema.

@@ -77,13 +77,18 @@ impl FileResolver for Texts {
         let text = text.ok_or_else(|| protox::Error::file_not_found(name))?;
         // A registry may keep a compiled file in place of its text.
         match BASE64.decode(text.trim()) {
-            Ok(bytes) => {
-                let mut proto = File::decode_file_descriptor_proto(bytes.as_slice())
-                    .map_err(protox::Error::new)?
-                    .file_descriptor_proto()
-                    .clone();
-                proto.name = Some(name.to_owned());
-                Ok(File::from_file_descriptor_proto(proto))
+            Ok(mut bytes) => {
+                // Field 1 is the file's name, and the last one counts: so it has the name by which it was asked for, and keeps options
+                // that the descriptor's own type does not know.
+                bytes.push(0x0a);
+                let mut length = name.len();
+                while length >= 0x80 {
+                    bytes.push(length as u8 | 0x80);
+                    length >>= 7;
+                }
+                bytes.push(length as u8);
+                bytes.extend(name.as_bytes());
+                File::decode_file_descriptor_proto(bytes.as_slice()).map_err(protox::Error::new)
             }
             Err(_) => File::from_source(name, text),
         }

@@ -235,7 +235,7 @@ fn change(event: &Event) -> Option<Change> {
             Effect::Partial(PartialRow { key: vec![id], cells, missing })
         }
     };
-    Some(Change { key: b"k".to_vec(), effect })
+    Some(Change::new(b"k".to_vec(), effect))
 }
 
 /// Plans a segment as the planner does, applies it, and returns how many events it took.

@@ -27,7 +27,7 @@ impl Planner {
         why: Rejection,
         lookup: &mut L,
     ) -> Result<Step, Failure> {
-        if why.stops_table || self.config.on_bad_record == OnBadRecord::Stop {
+        if !why.puts_aside(self.config.on_bad_record == OnBadRecord::Quarantine) {
             return Ok(Step::Halt(why));
         }
         let mark = self.mark(builder, record, incarnation, lookup).await?;

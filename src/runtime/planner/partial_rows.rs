@@ -46,6 +46,7 @@ fn config(sink: &SinkConfig, token_storage: TokenStorage, delete: DeleteMode) ->
         contract: Contract::FinalState,
         delete,
         create: false,
+        evolve: Default::default(),
         token_storage,
         single_writer: false,
         offset_order: false,

@@ -8,19 +8,17 @@ use crate::core::failure::{Class, Failure};
 use crate::core::value::Value;
 use crate::sink::{Session, Statements};
 
-/// Makes a schema (PostgreSQL) or database (MySQL) if it is missing. PostgreSQL asks for the right to create one even where
-/// `if not exists` has nothing to do, so it is looked for first.
-pub(super) async fn ensure_schema(session: &mut Session, schema: &str) -> Result<(), Failure> {
+/// The statement that makes a schema (PostgreSQL) or database (MySQL), if it is missing. PostgreSQL asks for the right to create
+/// one even where `if not exists` has nothing to do, so it is looked for first.
+pub(super) async fn missing_schema(session: &mut Session, schema: &str) -> Result<Option<String>, Failure> {
     let dialect = session.dialect();
     let (look, make) = match dialect {
         Dialect::Postgres => ("select 1 from pg_catalog.pg_namespace where nspname = $1", "schema"),
         Dialect::Mysql => ("select 1 from information_schema.schemata where schema_name = ?", "database"),
-        Dialect::Sqlite => return Ok(()),
+        Dialect::Sqlite => return Ok(None),
     };
-    if session.query(look, &[Value::from(schema)]).await?.is_empty() {
-        define(session, &format!("create {make} if not exists {}", dialect.ident(schema))).await?;
-    }
-    Ok(())
+    let found = session.query(look, &[Value::from(schema)]).await?;
+    Ok(found.is_empty().then(|| format!("create {make} if not exists {}", dialect.ident(schema))))
 }
 
 /// What the server has that decides about the types of made columns.
@@ -72,7 +70,7 @@ pub(super) async fn define(session: &mut Session, statement: &str) -> Result<(),
 }
 
 /// Whether someone else made it: table, schema, column or type (PostgreSQL), table, database or column (MySQL), column (SQLite).
-fn is_there_already(failure: &Failure) -> bool {
+pub(super) fn is_there_already(failure: &Failure) -> bool {
     match failure.code.as_str() {
         "23505" | "42P07" | "42P06" | "42701" | "42710" | "mysql 1050" | "mysql 1007" | "mysql 1060" => true,
         "sqlite error" => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::core::failure::{Class, Failure};
+use crate::core::failure::Failure;
 use crate::core::ledger::Top;
 use crate::core::record::TopicPartition;
 use crate::core::token::Token;
@@ -92,7 +92,7 @@ pub async fn claim(
     loop {
         let mut run = Run::new(session, pipeline_key, owner);
         match run.claim_all(&wanted, first_offsets).await {
-            Err(failure) if is_lock_timeout(&failure) && tries > 1 && !failure.connection_lost => {
+            Err(failure) if failure.is_lock_timeout() && tries > 1 && !failure.connection_lost => {
                 tries -= 1;
                 let blocked = run.current.take();
                 end_blocking(session, pipeline_key, blocked).await?;
@@ -117,7 +117,7 @@ pub async fn reclaim(
     loop {
         let mut run = Run::new(session, pipeline_key, owner);
         match run.reclaim_all(&wanted).await {
-            Err(failure) if is_lock_timeout(&failure) && tries > 1 && !failure.connection_lost => {
+            Err(failure) if failure.is_lock_timeout() && tries > 1 && !failure.connection_lost => {
                 tries -= 1;
                 let blocked = run.current.take();
                 end_blocking(session, pipeline_key, blocked).await?;
@@ -294,11 +294,6 @@ fn recreated(at: &TopicPartition, stored: &Claim, request: &ClaimRequest) -> Fai
             at.topic, stored.next_offset, stored.incarnation, request.incarnation, at.topic, at.partition
         ),
     )
-}
-
-/// Whether a failure is a lock that was not given in time.
-pub(super) fn is_lock_timeout(failure: &Failure) -> bool {
-    failure.class == Class::Transient && matches!(failure.code.as_str(), "55P03" | "mysql 1205" | "sqlite busy")
 }
 
 /// Ends the session that the blocked row names, unless it is this one. Only that row's: the sessions of rows that could be

@@ -12,6 +12,7 @@
 //! - Times are milliseconds since 1970 by the database's clock.
 
 mod admin;
+mod adopt;
 mod cells;
 mod claim;
 mod collect;
@@ -31,6 +32,7 @@ pub(crate) mod tests;
 mod topics;
 
 pub use admin::{AuditEntry, Checkpoint, audit, audit_list, checkpoints, set_offset};
+pub use adopt::{Standing, adopt_bound, adopt_rows, standing};
 pub use claim::{Claim, ClaimRequest, FenceState, Reclaimed, claim, fences, reclaim};
 pub use collect::{
     Feed, Generation, Graves, RunningReplay, close_generation, collect, collected_ends, count_graves, feed_add, feeds,

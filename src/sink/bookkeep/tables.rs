@@ -160,7 +160,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn of(cells: &mut Cells) -> Result<Self, Failure> {
+    pub(super) fn of(cells: &mut Cells) -> Result<Self, Failure> {
         Ok(Self { truncate: token_cell(cells)?, floor_version: cells.int()? })
     }
 }

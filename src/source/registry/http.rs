@@ -147,14 +147,17 @@ impl Http {
 
     /// The schema of an id, with everything that it refers to.
     pub(super) async fn schema(&self, id: &SchemaId) -> Result<Definition, Fault> {
-        let default = match id {
-            SchemaId::Short(_) | SchemaId::Guid(_) => SchemaIds::Schema,
-            SchemaId::Long(_) => SchemaIds::Global,
+        let kind = match id {
+            SchemaId::Short(_) => self.ids.unwrap_or(SchemaIds::Schema),
+            SchemaId::Long(_) => self.ids.unwrap_or(SchemaIds::Global),
+            SchemaId::Guid(_) => SchemaIds::Schema,
+            SchemaId::Global(_) => SchemaIds::Global,
+            SchemaId::Content(_) => SchemaIds::Content,
         };
-        match (self.ids.unwrap_or(default), id) {
-            (SchemaIds::Schema, id) | (_, id @ SchemaId::Guid(_)) => self.confluent(id).await,
-            (SchemaIds::Global, id) => self.apicurio("globalId", id).await,
-            (SchemaIds::Content, id) => self.apicurio("contentId", id).await,
+        match kind {
+            SchemaIds::Schema => self.confluent(id).await,
+            SchemaIds::Global => self.apicurio("globalId", id).await,
+            SchemaIds::Content => self.apicurio("contentId", id).await,
         }
     }
 

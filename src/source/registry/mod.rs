@@ -59,7 +59,8 @@ impl Registry {
         Self::with(config.registry.as_ref(), says_keys.map(|rule| rule.topic.clone()).collect())
     }
 
-    fn with(config: Option<&RegistryConfig>, other_keys: Vec<TopicMatch>) -> Result<Self, Failure> {
+    /// Of a registry, and the topics whose keys are something else.
+    pub(crate) fn with(config: Option<&RegistryConfig>, other_keys: Vec<TopicMatch>) -> Result<Self, Failure> {
         Ok(Self(Arc::new(Inner {
             http: config.map(Http::new).transpose()?,
             id_bytes: config.map_or(IdBytes::Either, |config| config.id_bytes),
@@ -107,11 +108,12 @@ impl Registry {
             Part::Key => record.key.as_ref().filter(|_| self.0.http.is_some() && !self.has_other_key(record))?,
             Part::Value => record.value.as_ref().filter(|value| value.head().is_empty())?.body(),
         };
-        if let Some((schema, body)) = framing::split(bytes, self.0.id_bytes) {
-            return Some(Frame { schema, body });
+        // First, because a body without a prefix may begin with a zero byte as well.
+        let by_header = self.0.http.as_ref().and_then(|_| framing::header_id(&record.headers, part));
+        if let Some(schema) = by_header {
+            return Some(Frame { schema, body: bytes.clone() });
         }
-        self.0.http.as_ref()?;
-        framing::header_id(&record.headers, part).map(|schema| Frame { schema, body: bytes.clone() })
+        framing::split(bytes, self.0.id_bytes).map(|(schema, body)| Frame { schema, body })
     }
 
     fn has_other_key(&self, record: &Record) -> bool {

@@ -202,6 +202,24 @@ async fn the_next_url_is_asked_and_it_is_said_who_asks() {
     }
 }
 
+/// With the id in a header the bytes are the body alone, and may begin with a zero byte like a prefix.
+#[tokio::test]
+async fn an_id_in_a_header_leaves_no_prefix() {
+    let fake = Arc::new(Fake::default());
+    let url = fake.start().await;
+    let guid = "00010203-0405-0607-0809-0a0b0c0d0e0f";
+    let schema_text =
+        r#"{"type":"record","name":"R","fields":[{"name":"a","type":["null","int"]},{"name":"b","type":"bytes"}]}"#;
+    fake.set(&format!("/schemas/guids/{guid}"), 200, schema(schema_text));
+    let registry = Registry::with(Some(&config(vec![url])), Vec::new()).expect("registry");
+    let mut record = record(None, Some(b"\0\x08\x01\x02\x03\x04"));
+    let id: Vec<u8> = std::iter::once(1).chain(0..16).collect();
+    record.headers = Headers::pack([("other", Some(b"x".as_slice())), ("__value_schema_id", Some(id.as_slice()))]);
+    registry.open(&mut record).await.expect("an answer");
+    assert_eq!(record.refused(), None);
+    assert_eq!(payload(&record), json!({"a": null, "b": "AQIDBA=="}));
+}
+
 /// Ids of eight bytes are Apicurio's global ids, which its own API tells beside the Confluent one.
 #[tokio::test]
 async fn ids_of_eight_bytes_are_global_ids_of_apicurio() {

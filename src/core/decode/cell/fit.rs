@@ -1,10 +1,13 @@
 //! Whether a column can hold a value exactly, and as what.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::core::calendar::DAY_MICROS;
 use crate::core::decimal;
+use crate::core::dialect::Dialect;
 use crate::core::geometry as wkb;
 use crate::core::table::ColumnType;
 use crate::core::text;
@@ -13,7 +16,7 @@ use crate::core::value::{INFINITE_DAY, INFINITE_TIME, Value};
 use super::{CellRules, Misfit, Read, compound, no, words};
 
 /// Longest TIME of MariaDB: 838:59:59.999999; MySQL, whose longest has no fraction, refuses the rest itself.
-const SPAN_MAX: i64 = 3_020_399_999_999;
+pub(super) const SPAN_MAX: i64 = 3_020_399_999_999;
 
 /// Whether a column can hold a value exactly, and as what.
 pub(super) fn fit(value: Value, column: &ColumnType, rules: &CellRules) -> Read {
@@ -42,7 +45,7 @@ pub(super) fn fit(value: Value, column: &ColumnType, rules: &CellRules) -> Read 
             | ColumnType::TimestampTz { .. }
             | ColumnType::Interval { .. },
             value,
-        ) => fit_time(value, column),
+        ) => in_range(fit_time(value, column)?, column, rules.dialect),
         (ColumnType::Uuid, value @ Value::Uuid(_)) => Ok(value),
         (ColumnType::Json, value @ Value::Json(_)) => Ok(value),
         (ColumnType::Json, value @ (Value::Array(_) | Value::Map(_) | Value::SparseVector { .. })) => {
@@ -95,10 +98,8 @@ fn fit_whole(value: Value, column: &ColumnType) -> Read {
     match column {
         ColumnType::Bool if (0..=1).contains(&number) => Ok(Value::Bool(number == 1)),
         ColumnType::Bool => Err(no("a number that is neither 0 nor 1")),
-        ColumnType::Year if number == 0 || (1901..=2155).contains(&number) => Ok(Value::Int(number as i64)),
-        ColumnType::Year => Err(no("a year outside of 1901 to 2155")),
-        ColumnType::Int { bits, unsigned } => fit_integer(number, *bits, *unsigned),
-        _ => Err(OTHER),
+        ColumnType::Year if number == 0 => Ok(Value::Int(0)),
+        _ => fit_integer(number, column),
     }
 }
 
@@ -110,14 +111,24 @@ fn whole_float(number: f64) -> Result<i128, Misfit> {
     }
 }
 
-fn fit_integer(number: i128, bits: u8, unsigned: bool) -> Read {
-    let range = if unsigned { 0..1i128 << bits } else { -(1i128 << (bits - 1))..1i128 << (bits - 1) };
-    if !range.contains(&number) {
-        return Err(no(match unsigned && bits == 64 && number < 0 {
-            true => {
+/// Numbers that a column of whole numbers holds.
+pub(super) fn whole_range(column: &ColumnType) -> Option<RangeInclusive<i128>> {
+    match column {
+        ColumnType::Int { bits, unsigned: true } => Some(0..=(1i128 << bits) - 1),
+        ColumnType::Int { bits, unsigned: false } => Some(-(1i128 << (bits - 1))..=(1i128 << (bits - 1)) - 1),
+        ColumnType::Year => Some(1901..=2155),
+        _ => None,
+    }
+}
+
+fn fit_integer(number: i128, column: &ColumnType) -> Read {
+    if whole_range(column).is_none_or(|range| !range.contains(&number)) {
+        return Err(no(match column {
+            ColumnType::Int { bits: 64, unsigned: true } if number < 0 => {
                 "a negative number; large ones of BIGINT UNSIGNED come so, which bigint.unsigned.handling.mode=precise avoids"
             }
-            false => "a whole number outside of the column's range",
+            ColumnType::Year => "a year outside of 1901 to 2155",
+            _ => "a whole number outside of the column's range",
         }));
     }
     Ok(i64::try_from(number).map_or_else(|_| Value::UInt(number as u64), Value::Int))
@@ -272,12 +283,59 @@ fn fit_time(value: Value, column: &ColumnType) -> Read {
 
 /// The day of a timestamp that is its begin.
 fn midnight(micros: i64) -> Read {
-    match micros {
-        _ if micros == INFINITE_TIME.0 => Ok(Value::Date(INFINITE_DAY.0)),
-        _ if micros == INFINITE_TIME.1 => Ok(Value::Date(INFINITE_DAY.1)),
-        _ if micros % DAY_MICROS == 0 => Ok(Value::Date((micros / DAY_MICROS) as i32)),
+    let is_infinite = micros == INFINITE_TIME.0 || micros == INFINITE_TIME.1;
+    match day_of(micros) {
+        Some(day) if is_infinite || micros % DAY_MICROS == 0 => Ok(Value::Date(day)),
         _ => Err(no("a time of day for a date")),
     }
+}
+
+/// The day that a time lies in.
+pub(super) fn day_of(micros: i64) -> Option<i32> {
+    match micros {
+        _ if micros == INFINITE_TIME.0 => Some(INFINITE_DAY.0),
+        _ if micros == INFINITE_TIME.1 => Some(INFINITE_DAY.1),
+        _ => i32::try_from(micros.div_euclid(DAY_MICROS)).ok(),
+    }
+}
+
+/// First and last day that a column of dates holds. PostgreSQL: 4714-11-24 BC to 5874897-12-31, and infinity beyond them;
+/// MySQL and MariaDB: the years 0 to 9999.
+pub(super) fn days_between(dialect: Option<Dialect>) -> (i32, i32) {
+    match dialect {
+        Some(Dialect::Mysql) => (-719_528, 2_932_896),
+        Some(Dialect::Postgres) => (-2_440_588, 2_145_042_905),
+        Some(Dialect::Sqlite) | None => (INFINITE_DAY.1, INFINITE_DAY.0),
+    }
+}
+
+/// First and last time that a column holds, in microseconds. PostgreSQL's last one is later than what 64 bits count from 1970;
+/// MySQL's and MariaDB's TIMESTAMP begins in 1970 and ends with 32 bits, with MariaDB 11.5 in 2106, which the server decides.
+pub(super) fn micros_between(column: &ColumnType, dialect: Option<Dialect>) -> (i64, i64) {
+    match (dialect, column) {
+        (Some(Dialect::Mysql), ColumnType::TimestampTz { .. }) => (1_000_000, 4_294_967_295_999_999),
+        (Some(Dialect::Mysql), _) => (-719_528 * DAY_MICROS, 2_932_897 * DAY_MICROS - 1),
+        (Some(Dialect::Postgres), _) => (-2_440_588 * DAY_MICROS, i64::MAX - 1),
+        (Some(Dialect::Sqlite) | None, _) => (INFINITE_TIME.1, INFINITE_TIME.0),
+    }
+}
+
+fn in_range(value: Value, column: &ColumnType, dialect: Option<Dialect>) -> Read {
+    let has_infinity = dialect != Some(Dialect::Mysql);
+    let fits = match &value {
+        Value::Date(days) => {
+            let (first, last) = days_between(dialect);
+            let is_infinite = *days == INFINITE_DAY.0 || *days == INFINITE_DAY.1;
+            (first..=last).contains(days) || (is_infinite && has_infinity)
+        }
+        Value::Timestamp(micros) | Value::TimestampTz(micros) => {
+            let (first, last) = micros_between(column, dialect);
+            let is_infinite = *micros == INFINITE_TIME.0 || *micros == INFINITE_TIME.1;
+            (first..=last).contains(micros) || (is_infinite && has_infinity)
+        }
+        _ => true,
+    };
+    if fits { Ok(value) } else { Err(no("a day or time outside of the column's range")) }
 }
 
 fn fine_enough(micros: i64, digits: u8, make: impl FnOnce(i64) -> Value) -> Read {

@@ -5,22 +5,26 @@
 
 mod compound;
 mod fit;
+mod nearest;
 mod plain;
 mod read;
 mod render;
 mod time;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use crate::core::dialect::Dialect;
 use crate::core::table::ColumnType;
 use crate::core::unavailable::Unavailable;
 use crate::core::value::Value;
 use crate::core::wire::{Declared, Field, WireType};
 
+pub use nearest::{OnUnrepresentable, nearest_cell};
 pub use plain::{PlainDecimal, PlainRules, PlainTime};
 pub use render::row_json;
 pub use words::Binary;
@@ -47,6 +51,10 @@ pub struct CellRules {
     pub unavailable: Arc<Unavailable>,
     /// What text in a bytes column is; `None` refuses it.
     pub binary: Option<Binary>,
+    /// What becomes of values that a column cannot hold, by the destination's columns.
+    pub on_unrepresentable: Arc<BTreeMap<String, OnUnrepresentable>>,
+    /// Whose ranges dates and times keep to; `None` leaves them to the destination.
+    pub dialect: Option<Dialect>,
 }
 
 /// Converts a cell for a column. `owner` holds the record's bytes, so that text need not be copied.
@@ -81,6 +89,14 @@ impl Reader<'_> {
             typed => self.read(json, typed, declared, column)?,
         };
         fit::fit(value, column, self.rules)
+    }
+
+    /// What a cell means, before the column is asked whether it holds that.
+    fn meaning(self, json: &str, field: &Field, column: &ColumnType) -> Read {
+        match &field.kind {
+            WireType::Untyped => self.plain(json, column),
+            typed => self.read(json, typed, field.declared.as_ref(), column),
+        }
     }
 }
 

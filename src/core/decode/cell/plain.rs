@@ -33,6 +33,9 @@ pub enum PlainDecimal {
 pub enum PlainTime {
     /// Milliseconds for columns of up to 3 fraction digits, else microseconds (`time.precision.mode=adaptive`).
     Adaptive,
+    /// The same, but times of day are in microseconds always (`adaptive_time_microseconds`, as MySQL's and MariaDB's connectors
+    /// have it where nothing else is said).
+    AdaptiveTimeMicros,
     /// Milliseconds.
     Millis,
     /// Microseconds.
@@ -101,7 +104,11 @@ impl Reader<'_> {
             }
             ColumnType::Date => time::date(integer(json)?)?,
             ColumnType::Time { digits } | ColumnType::TimeSpan { digits } => {
-                time::time(integer(json)?, self.plain_unit(*digits)?, column)?
+                let unit = match self.rules.plain.time {
+                    Some(PlainTime::AdaptiveTimeMicros) => Unit::Micros,
+                    _ => self.plain_unit(*digits)?,
+                };
+                time::time(integer(json)?, unit, column)?
             }
             ColumnType::Timestamp { digits } => time::timestamp(integer(json)?, self.plain_unit(*digits)?, column)?,
             ColumnType::Interval { digits } => {
@@ -134,12 +141,12 @@ impl Reader<'_> {
 
     fn plain_unit(self, digits: u8) -> Result<Unit, Misfit> {
         match self.rules.plain.time {
-            Some(PlainTime::Adaptive) if digits <= 3 => Ok(Unit::Millis),
-            Some(PlainTime::Adaptive | PlainTime::Micros) => Ok(Unit::Micros),
+            Some(PlainTime::Adaptive | PlainTime::AdaptiveTimeMicros) if digits <= 3 => Ok(Unit::Millis),
+            Some(PlainTime::Adaptive | PlainTime::AdaptiveTimeMicros | PlainTime::Micros) => Ok(Unit::Micros),
             Some(PlainTime::Millis) => Ok(Unit::Millis),
             Some(PlainTime::Nanos) => Ok(Unit::Nanos),
             None => Err(Misfit::Undecided(
-                "a number for a time column in an event without a schema; set `[plain] time` to \"adaptive\", \"millis\", \"micros\" or \"nanos\"",
+                "a number for a time column in an event without a schema; set `[plain] time` to \"adaptive\", \"adaptive_time_microseconds\", \"millis\", \"micros\" or \"nanos\"",
             )),
         }
     }

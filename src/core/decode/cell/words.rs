@@ -15,7 +15,7 @@ use crate::core::wire::WireType;
 
 use super::read::checked_json;
 use super::time::{clock, infinite, instant, iso_date, local, whole_interval, zoned_time};
-use super::{CellRules, FINER, Misfit, Read, Reader, bad, compound, no};
+use super::{CellRules, FINER, Misfit, Read, Reader, compound, no};
 
 /// What text in bytes columns is (`binary.handling.mode`, of which the schema says nothing).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,10 +48,10 @@ pub(super) fn read(text: &ByteString, column: &ColumnType, rules: &CellRules) ->
         ColumnType::Bytes { .. } => Value::Bytes(bytes(text, rules.binary)?),
         ColumnType::Date => match parse_moment(local(text)) {
             Some(moment) => clock(moment, column)?,
-            None => iso_date(text)?,
+            None => iso_date(text).map_err(|_| no("text that is no ISO date"))?,
         },
         ColumnType::Time { .. } | ColumnType::TimeSpan { .. } => {
-            let nanos = parse_span(local(text)).ok_or_else(|| bad("not an ISO time"))?;
+            let nanos = parse_span(local(text)).ok_or_else(|| no("text that is no ISO time"))?;
             Value::Time(if nanos % 1000 == 0 { nanos / 1000 } else { return Err(FINER) })
         }
         ColumnType::TimeTz { .. } => match parse_zoned_clock(text) {
@@ -89,8 +89,8 @@ fn timestamp(text: &str, column: &ColumnType) -> Read {
         Some(moment) if moment.offset.is_some() => instant(moment, column),
         Some(moment) if !zoned => clock(moment, column),
         None if !zoned && parse_date(local(text)).is_some() => iso_date(text),
-        _ if zoned => Err(bad("not an ISO date and time with a zone")),
-        _ => Err(bad("not an ISO date and time")),
+        _ if zoned => Err(no("text that is no ISO date and time with a zone")),
+        _ => Err(no("text that is no ISO date and time")),
     }
 }
 
@@ -100,7 +100,9 @@ pub(super) fn number(text: &ByteString) -> Result<ByteString, Misfit> {
         "NAN" | "NaN" => "NaN",
         "POSITIVE_INFINITY" | "Infinity" | "infinity" => "Infinity",
         "NEGATIVE_INFINITY" | "-Infinity" | "-infinity" => "-Infinity",
-        digits => return decimal::from_notation(digits).map(ByteString::from).ok_or_else(|| bad("not a decimal")),
+        digits => {
+            return decimal::from_notation(digits).map(ByteString::from).ok_or_else(|| no("text that is no number"));
+        }
     };
     Ok(ByteString::from_static(word))
 }
@@ -108,7 +110,7 @@ pub(super) fn number(text: &ByteString) -> Result<ByteString, Misfit> {
 /// A floating point number that the digits stand for: its shortest text is the same number.
 pub(super) fn exact_float<F: Float>(text: &ByteString) -> Result<F, Misfit> {
     let digits = number(text)?;
-    let float = digits.parse::<F>().map_err(|_| bad("not a number"))?;
+    let float = digits.parse::<F>().map_err(|_| no("text that is no number"))?;
     let shortest = float.shortest();
     let same = match decimal::from_notation(&shortest) {
         Some(plain) => decimal::equal(&plain, &digits),
@@ -121,7 +123,7 @@ const MORE_DIGITS: Misfit = Misfit::DoesNotFit("a number with more digits than t
 
 /// A floating point number that is the decimal itself.
 pub(super) fn same_float<F: Float>(digits: &str) -> Result<F, Misfit> {
-    let float = digits.parse::<F>().map_err(|_| bad("not a number"))?;
+    let float = digits.parse::<F>().map_err(|_| no("text that is no number"))?;
     let word = digits.ends_with(|c: char| c.is_ascii_alphabetic());
     if word || decimal::equal(&float.all_digits(), digits) { Ok(float) } else { Err(MORE_DIGITS) }
 }
@@ -165,7 +167,7 @@ fn bytes(text: &str, binary: Option<Binary>) -> Result<Bytes, Misfit> {
             ));
         }
     };
-    decoded.map(Bytes::from).ok_or_else(|| bad("not bytes in the form that `binary` says"))
+    decoded.map(Bytes::from).ok_or_else(|| no("text that is not bytes in the form that `binary` says"))
 }
 
 fn hex(text: &str) -> Option<Vec<u8>> {

@@ -1,9 +1,10 @@
 //! Canal's flat messages: `{database, table, pkNames, isDdl, type, es, data: [row, …], old: [changed columns, …], gtid}`; also
 //! TiCDC's canal-json, which is the same with one row and `_tidb`.
 //!
-//! Facts: their documentation and TiCDC's. All values are text.
+//! Facts: their documentation and TiCDC's. All values are text; `mysqlType` names the types.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -12,6 +13,7 @@ use crate::core::event::{Control, Decoded, Op, RawEvent, Rejection, SourcePositi
 use crate::core::token::Phase;
 
 use super::super::numbers::mysql_gtid;
+use super::mysql::{Kind, Kinds};
 use super::{Common, Form, Input, RowChange, changes, key_names, missing_position, parse, row, undecodable};
 
 #[derive(Deserialize)]
@@ -34,6 +36,8 @@ struct Canal<'a> {
     data: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
     old: Option<Vec<Option<&'a RawValue>>>,
+    #[serde(borrow, default, rename = "mysqlType")]
+    types: Option<HashMap<Cow<'a, str>, Cow<'a, str>>>,
     #[serde(default)]
     _tidb: Option<Tidb>,
 }
@@ -68,23 +72,48 @@ pub(super) fn decode<'a>(input: Input<'_, 'a>, of_tidb: bool) -> Result<Decoded<
     };
     let pk_names = record.pk_names.as_deref().unwrap_or_default();
     let names = key_names(pk_names, input.key_columns);
-    let rows = record.data.as_deref().unwrap_or_default();
-    let old = record.old.as_deref().unwrap_or_default();
-    let mut events: Vec<RawEvent<'a>> = Vec::with_capacity(rows.len());
-    for (at, data) in rows.iter().enumerate() {
-        let data = row(Some(data), input.rows, "data")?;
+    let types = record.types.as_ref();
+    let kinds = Kinds::new(types.into_iter().flatten().map(|(name, kind)| (name.as_ref(), Kind::of_name(kind))));
+    let Rows { data, old } = record.rows(&kinds, &input)?;
+    let mut image = |raw: Option<&'a RawValue>, part| {
+        row(raw, input.rows, part).map(|row| row.map(|row| kinds.typed(row, input.rows)))
+    };
+    let mut events: Vec<RawEvent<'a>> = Vec::with_capacity(data.len());
+    for (at, raw) in data.iter().enumerate() {
+        let row = image(*raw, "data")?;
         let (before, after) = match op {
-            Op::Delete => (data, None),
-            _ => (row(old.get(at).copied().flatten(), input.rows, "old")?, data),
+            Op::Delete => (row, None),
+            _ => (image(old.get(at).copied().flatten(), "old")?, row),
         };
-        common.events(
-            RowChange { op, op_text: record.kind.clone(), before, after },
-            &names,
-            input.keys,
-            &mut events,
-        )?;
+        let change = RowChange { op, op_text: record.kind.clone(), before, after };
+        common.events(change, &names, input.keys, &mut events)?;
     }
     changes(events)
+}
+
+/// The rows of a record, their cells written as Kafka Connect writes their types.
+#[derive(Deserialize)]
+struct Rows<'a> {
+    #[serde(borrow)]
+    data: Vec<Option<&'a RawValue>>,
+    #[serde(borrow)]
+    old: Vec<Option<&'a RawValue>>,
+}
+
+impl<'a> Canal<'a> {
+    fn rows(&self, kinds: &Kinds<'_>, input: &Input<'_, 'a>) -> Result<Rows<'a>, Rejection> {
+        let data: Vec<Option<&'a RawValue>> = self.data.iter().flatten().map(|row| Some(*row)).collect();
+        let old = self.old.clone().unwrap_or_default();
+        if self.types.is_none() {
+            return Ok(Rows { data, old });
+        }
+        let json = |rows: &[Option<&'a RawValue>]| -> Result<String, Rejection> {
+            let rows: Result<Vec<String>, _> = rows.iter().map(|row| kinds.row_json(*row)).collect();
+            Ok(rows?.join(","))
+        };
+        let text = format!("{{\"data\":[{}],\"old\":[{}]}}", json(&data)?, json(&old)?);
+        parse(input.cells.get_or_init(|| text), Form::Canal)
+    }
 }
 
 impl Canal<'_> {

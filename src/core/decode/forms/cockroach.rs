@@ -59,16 +59,40 @@ struct Source<'a> {
 
 /// Why a null value of a changefeed is refused.
 pub(in super::super) fn null_value() -> Rejection {
-    Rejection::table(
-        "unsupported_form",
-        "a changefeed of the envelope `row` or `key_only` writes null values, which have no place in an order; create it with `envelope = 'wrapped', updated` (or `enriched`)",
-    )
+    unsupported("a changefeed of the envelope `row` or `key_only` writes null values, which have no place in an order")
+}
+
+fn unsupported(what: &str) -> Rejection {
+    let remedy = "create the changefeed with `envelope = 'wrapped', updated` (or `enriched`)";
+    Rejection::table("unsupported_form", format!("{what}; {remedy}"))
+}
+
+/// What the envelopes `row` and `bare` put among the columns.
+#[derive(Deserialize)]
+struct Marked<'a> {
+    #[serde(borrow)]
+    __crdb__: Mark<'a>,
+}
+
+#[derive(Deserialize)]
+struct Mark<'a> {
+    #[serde(borrow, default)]
+    updated: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    resolved: Option<Cow<'a, str>>,
+}
+
+fn mark(payload: &str) -> Option<Mark<'_>> {
+    serde_json::from_str::<Marked<'_>>(payload).ok().map(|marked| marked.__crdb__)
 }
 
 /// Whether a record has its fields and no others, and a timestamp of the right form.
 pub(in super::super) fn is_form(payload: &str) -> bool {
-    let Ok(record) = serde_json::from_str::<Changefeed<'_>>(payload) else { return false };
     let clock = |text: &Option<Cow<'_, str>>| text.as_deref().and_then(hybrid_clock).is_some();
+    if mark(payload).is_some_and(|mark| clock(&mark.updated) || clock(&mark.resolved)) {
+        return true;
+    }
+    let Ok(record) = serde_json::from_str::<Changefeed<'_>>(payload) else { return false };
     let row_clock = clock(&record.updated) || clock(&record.mvcc_timestamp);
     let is_row = payload.contains("\"after\"") && (row_clock || record.source.is_some());
     clock(&record.resolved) || is_row
@@ -76,6 +100,11 @@ pub(in super::super) fn is_form(payload: &str) -> bool {
 
 /// Reads a record.
 pub(super) fn decode<'a>(input: Input<'_, 'a>) -> Result<Decoded<'a>, Rejection> {
+    match mark(input.payload) {
+        Some(mark) if mark.resolved.is_some() => return Ok(Decoded::Control(Control::Heartbeat)),
+        Some(_) => return Err(unsupported("the envelopes `row` and `bare` do not tell operations apart")),
+        None => {}
+    }
     let record: Changefeed<'a> = parse(input.payload, Form::Cockroach)?;
     if record.resolved.is_some() {
         return Ok(Decoded::Control(Control::Heartbeat));

@@ -11,22 +11,26 @@
 //! | `record` | `source_position.lsn` | `key` | |
 //! | `maxwell` | `gtid`, else `position`, with `xoffset` (options `output_…`) | `primary_key_columns`, else the record key | TRUNCATE |
 //! | `canal` | `gtid` | `pkNames` | |
-//! | `ticdc` | `commitTs` (canal-json: with `enable-tidb-extension`) | `pkNames`; simple: `key = […]` | |
+//! | `cloudevents` | the attributes, as Debezium's envelope ([`cloudevents`]) | record key | |
+//! | `ticdc` | `commitTs` (canal-json: with `enable-tidb-extension`), `ts` | `pkNames`; simple: `key = […]`; open protocol: handle flags | |
 //! | `goldengate` | `pos` | `primary_keys` | |
 //! | `cockroachdb` | `updated`, else `mvcc_timestamp`; enriched: `source.ts_hlc` | enriched: `source.primary_keys`; wrapped: `key = […]` | TRUNCATE |
 //! | `dms` | – (the Kafka offset) | `key = […]` | NULLs, unless `IncludeNullAndEmpty` is set; so it is never guessed |
 
 pub(super) mod canal;
+pub(super) mod cloudevents;
 pub(super) mod cockroach;
 pub(super) mod dms;
 pub(super) mod flat;
 pub(super) mod goldengate;
 pub(super) mod maxwell;
+mod mysql;
+pub(super) mod open_protocol;
 pub(super) mod record;
 pub(super) mod ticdc;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -53,7 +57,9 @@ pub enum Form {
     GoldenGate,
     /// AWS DMS's JSON.
     Dms,
-    /// TiCDC: simple and canal-json.
+    /// CloudEvents of Debezium's converter.
+    CloudEvents,
+    /// TiCDC: simple, canal-json and the open protocol.
     Ticdc,
     /// CockroachDB's changefeeds: wrapped and enriched.
     Cockroach,
@@ -70,6 +76,7 @@ impl Form {
             Self::Canal => "canal",
             Self::GoldenGate => "goldengate",
             Self::Dms => "dms",
+            Self::CloudEvents => "cloudevents",
             Self::Ticdc => "ticdc",
             Self::Cockroach => "cockroachdb",
         }
@@ -96,6 +103,8 @@ pub(super) struct Input<'d, 'a> {
     pub(super) key_columns: &'d [String],
     pub(super) rows: &'d mut Schemas,
     pub(super) keys: &'d mut Schemas,
+    /// Where rows are kept whose cells had to be written anew.
+    pub(super) cells: &'a OnceLock<String>,
 }
 
 /// Reads a record of a form of another product.
@@ -107,7 +116,9 @@ pub(super) fn decode<'a>(form: Form, input: Input<'_, 'a>) -> Result<Decoded<'a>
         Form::Dms => dms::decode(input),
         Form::Ticdc => ticdc::decode(input),
         Form::Cockroach => cockroach::decode(input),
-        Form::Debezium | Form::Flat | Form::Record => Err(undecodable("the record is not of its topic's form")),
+        Form::Debezium | Form::CloudEvents | Form::Flat | Form::Record => {
+            Err(undecodable("the record is not of its topic's form"))
+        }
     }
 }
 
@@ -138,6 +149,12 @@ struct Shape<'a> {
     op_ts: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pos: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    specversion: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    iodebeziumop: Option<&'a RawValue>,
 }
 
 /// The form of a record of another product, where its fields and their types leave no doubt.
@@ -146,6 +163,10 @@ pub(super) fn detect(payload: &str) -> Option<Form> {
     let is = |field: Option<&RawValue>, first: fn(char) -> bool| field.is_some_and(|raw| raw.get().starts_with(first));
     let text = |field| is(field, |c| c == '"');
     let number = |field| is(field, |c| c.is_ascii_digit());
+    let of_debezium = shape.kind.is_some_and(|kind| kind.get().starts_with("\"io.debezium."));
+    if text(shape.specversion) && shape.data.is_some() && (of_debezium || text(shape.iodebeziumop)) {
+        return Some(Form::CloudEvents);
+    }
     if text(shape.table) && text(shape.op_type) && text(shape.op_ts) && text(shape.pos) {
         return Some(Form::GoldenGate);
     }

@@ -11,6 +11,7 @@ const TIDB: &str = r#"{"id":0,"database":"shop","table":"item","pkNames":["id"],
 const SIMPLE: &str = r#"{"version":1,"database":"shop","table":"item","tableID":88,"type":"UPDATE","commitTs":449000000000000001,"buildTs":1,"schemaVersion":4,"data":{"id":"7","note":"b"},"old":{"id":"7","note":"a"}}"#;
 const GOLDENGATE: &str = r#"{"table":"SHOP.ITEM","op_type":"U","op_ts":"2025-01-01 00:00:00.000123","current_ts":"2025-01-01T00:00:01.500000","pos":"00000000010000002345","primary_keys":["ID"],"before":{"ID":7,"NOTE":"a"},"after":{"ID":7,"NOTE":"b"}}"#;
 const DMS: &str = r#"{"data":{"id":7,"note":"b"},"metadata":{"timestamp":"2025-01-01T00:00:00.000000Z","record-type":"data","operation":"update","partition-key-type":"primary-key","schema-name":"shop","table-name":"item","transaction-id":901}}"#;
+const CLOUDEVENT: &str = r#"{"id":"name:shop;lsn:100;txId:7","source":"/debezium/postgresql/shop","specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","time":"2025-01-01T00:00:00.000Z","datacontenttype":"application/json","iodebeziumop":"u","iodebeziumversion":"3.2.0.Final","iodebeziumconnector":"postgresql","iodebeziumname":"shop","iodebeziumtsms":"1735689600000","iodebeziumsnapshot":"false","iodebeziumdb":"app","iodebeziumsequence":"[\"90\",\"100\"]","iodebeziumschema":"public","iodebeziumtable":"item","iodebeziumtxId":"7","iodebeziumlsn":"100","iodebeziumxmin":null,"iodebeziumtxid":null,"data":{"before":null,"after":{"id":7,"note":"b"}}}"#;
 const WRAPPED: &str = r#"{"after":{"id":7,"note":"b"},"updated":"1735689600123456789.0000000002","mvcc_timestamp":"1735689600123456780.0000000000"}"#;
 const ENRICHED: &str = r#"{"after":{"id":7},"op":"c","ts_ns":1,"source":{"origin":"cockroachdb","table_name":"item","schema_name":"public","primary_keys":["id"],"ts_hlc":"1735689600123456789.0000000002"}}"#;
 
@@ -73,11 +74,13 @@ fn each_form_is_told_from_its_fields() {
         phase: Phase::Stream,
     };
     let tso = SourcePosition::Tso(449_000_000_000_000_001);
+    let postgres = SourcePosition::Postgres { commit: Some(90), lsn: 100, phase: Phase::Stream };
     for (value, form, table, position, key, row) in [
         (MAXWELL, Form::Maxwell, "shop.item", maxwell, "id=7", "id=7 note=\"b\""),
-        (CANAL, Form::Canal, "shop.item", canal, "id=\"7\"", "id=\"7\" note=\"b\""),
+        (CANAL, Form::Canal, "shop.item", canal, "id=7", "id=7 note=\"b\""),
         (TIDB, Form::Ticdc, "shop.item", tso.clone(), "id=\"7\"", "id=\"7\""),
         (SIMPLE, Form::Ticdc, "shop.item", tso, "", "id=\"7\" note=\"b\""),
+        (CLOUDEVENT, Form::CloudEvents, "public.item", postgres, "", "id=7 note=\"b\""),
         (GOLDENGATE, Form::GoldenGate, "SHOP.ITEM", SourcePosition::Trail(10_000_002_345), "ID=7", "ID=7 NOTE=\"b\""),
         (WRAPPED, Form::Cockroach, "shop.item", hlc.clone(), "", "id=7 note=\"b\""),
         (ENRICHED, Form::Cockroach, "public.item", hlc, "", "id=7"),
@@ -107,7 +110,7 @@ fn rows_of_users_are_not_mistaken() {
         assert_eq!(detect(value), None, "{value}");
         assert_eq!(read(&mut decoder(None, &[]), None, value).expect_err(value).reason, "undecodable");
     }
-    for form in [MAXWELL, CANAL, SIMPLE, GOLDENGATE, WRAPPED, ENRICHED] {
+    for form in [MAXWELL, CANAL, SIMPLE, GOLDENGATE, CLOUDEVENT, WRAPPED, ENRICHED] {
         let row = form.replacen('{', r#"{"__op":"c","__table":"t","#, 1);
         let event = one(None, None, &row);
         assert_eq!((event.table.as_str(), event.position.is_none()), ("t", true), "{row}");
@@ -119,7 +122,7 @@ fn rows_of_users_are_not_mistaken() {
 fn a_moved_key_is_a_delete_and_a_create() {
     for (value, key) in [
         (MAXWELL.replace(r#""old":{"#, r#""old":{"id":6,"#), "id=6"),
-        (CANAL.replace(r#""old":[{"#, r#""old":[{"id":"6","#), "id=\"6\""),
+        (CANAL.replace(r#""old":[{"#, r#""old":[{"id":"6","#), "id=6"),
         (GOLDENGATE.replace(r#""before":{"ID":7"#, r#""before":{"ID":6"#), "ID=6"),
     ] {
         let events = read(&mut decoder(None, &[]), None, &value).expect("events");
@@ -140,7 +143,7 @@ fn every_row_of_a_message_is_read() {
         .replace(r#""old":[{"note":"a"}]"#, r#""old":[{"note":"a"},{"note":"c"}]"#);
     let keys: Vec<String> =
         read(&mut decoder(None, &[]), None, &value).expect("events").into_iter().map(|event| event.key).collect();
-    assert_eq!(keys, ["id=\"7\"", "id=\"8\""]);
+    assert_eq!(keys, ["id=7", "id=8"]);
     let empty = CANAL.replace(r#""data":[{"id":"7","note":"b"}]"#, r#""data":[]"#);
     assert_eq!(read(&mut decoder(None, &[]), None, &empty).expect_err("no row").reason, "undecodable");
 }
@@ -204,6 +207,7 @@ fn what_changes_no_row_is_a_control_record() {
         TIDB.replace("INSERT", "TIDB_WATERMARK"),
         SIMPLE.replace("UPDATE", "WATERMARK"),
         r#"{"resolved":"1735689601000000000.0000000000"}"#.to_owned(),
+        r#"{"__crdb__":{"resolved":"1735689601000000000.0000000000"}}"#.to_owned(),
     ] {
         let mut decoder = decoder(None, &[]);
         let decoded = decoder.decode("t", None, Some(value.as_bytes())).expect(&value);
@@ -323,6 +327,181 @@ mod flat {
             let schema = event.after.expect("after").schema;
             assert_eq!(schema.fields.len(), 1);
             assert_eq!(schema.fields[0].kind, WireType::Int { bits: 32 });
+        }
+    }
+}
+
+/// Forms that hold no rows, or do not tell what happened to them, are refused by their names with what helps.
+#[test]
+fn what_is_no_row_is_refused_by_name() {
+    let mongo = r#"{"before":null,"after":"{\"_id\":1}","source":{"connector":"mongodb","name":"m","db":"d","collection":"c","version":"3.2.0.Final"},"op":"c","ts_ms":1}"#;
+    for (value, remedy) in [
+        (mongo.to_owned(), "ExtractNewDocumentState"),
+        (mongo.replace(r#""{\"_id\":1}""#, "null").replace(r#""op":"c""#, r#""op":"d""#), "ExtractNewDocumentState"),
+        (r#"{"__crdb__":{"updated":"1735689601000000000.0000000000"},"id":7}"#.to_owned(), "envelope = 'wrapped'"),
+        (GOLDENGATE.replace("before", "ID").replace("after", "NOTE"), "format=json"),
+        (
+            CLOUDEVENT.replace(r#""data":{"before":null,"after":{"id":7,"note":"b"}}"#, r#""data":"AAAA""#),
+            "data.serializer.type",
+        ),
+    ] {
+        let why = read(&mut decoder(None, &[]), None, &value).expect_err(&value);
+        assert!(why.reason == "unsupported_form" && why.stops_table, "{why}");
+        assert!(why.detail.contains(remedy), "{why}");
+    }
+}
+
+#[test]
+fn columns_that_goldengate_marks_as_missing_are_not_null() {
+    let images = r#""before":{"ID":7,"ID_isMissing":false,"NOTE":null,"NOTE_isMissing":true},"after":{"ID":7,"ID_isMissing":false,"NOTE":null,"NOTE_isMissing":false,"X_isMissing":1}"#;
+    let value = format!("{}{images}}}", &GOLDENGATE[..GOLDENGATE.find(r#""before""#).expect("before")]);
+    let event = one(None, None, &value);
+    assert_eq!((event.key.as_str(), event.row.as_str()), ("ID=7", "ID=7 NOTE=null X_isMissing=1"));
+    let event =
+        one(None, None, &value.replace(r#""op_type":"U""#, r#""op_type":"D""#).replace(r#","after":{"#, r#","x":{"#));
+    assert_eq!((event.op, event.row.as_str()), (Op::Delete, "ID=7"));
+}
+
+mod cloudevents {
+    use super::*;
+
+    #[test]
+    fn the_attributes_are_the_source_block() {
+        let position = |value: &str| one(None, None, value).position;
+        let binlog = CLOUDEVENT
+            .replace(r#""iodebeziumconnector":"postgresql""#, r#""iodebeziumconnector":"mysql","iodebeziumfile":"bin.000003","iodebeziumpos":"44","iodebeziumrow":0,"iodebeziumgtid":"ab:7""#);
+        let gtid = Some(Gtid { marker: "ab".into(), number: 7 });
+        assert_eq!(
+            position(&binlog),
+            SourcePosition::Binlog { gtid, file: 3, pos: 44, row: None, phase: Phase::Stream }
+        );
+        let server = CLOUDEVENT.replace(r#""iodebeziumconnector":"postgresql""#, r#""iodebeziumconnector":"sqlserver","iodebeziumcommitlsn":"00000027:00000758:0003","iodebeziumchangelsn":"00000027:00000758:0002","iodebeziumeventserialno":"2""#);
+        assert!(matches!(position(&server), SourcePosition::SqlServer { serial: 2, .. }));
+        let snapshot = CLOUDEVENT.replace(r#""iodebeziumsnapshot":"false""#, r#""iodebeziumsnapshot":"last""#);
+        assert!(!position(&snapshot).is_streamed());
+        // Without the attributes there is a row and no order.
+        let bare = r#"{"id":"a","source":"b","specversion":"1.0","type":"io.debezium.connector.postgresql.DataChangeEvent","data":{"before":{"id":7},"after":null}}"#;
+        let event = one(None, None, bare);
+        assert_eq!((event.op, event.table.as_str(), event.position.is_none()), (Op::Delete, "shop.item", true));
+        let broken = CLOUDEVENT.replace(r#"[\"90\",\"100\"]"#, "100");
+        assert_eq!(read(&mut decoder(None, &[]), None, &broken).expect_err("sequence").reason, "missing_position");
+    }
+
+    #[test]
+    fn data_is_two_images_or_a_row_with_a_schema_or_without() {
+        let with = |op: &str, data: &str| {
+            CLOUDEVENT
+                .replace(r#""iodebeziumop":"u""#, &format!(r#""iodebeziumop":"{op}""#))
+                .replace(r#"{"before":null,"after":{"id":7,"note":"b"}}"#, data)
+        };
+        let row = r#"{"type":"struct","fields":[{"type":"int32","optional":false,"field":"id"}],"optional":true,"field":"F"}"#;
+        let images = format!("{},{}", row.replace("\"F\"", "\"before\""), row.replace("\"F\"", "\"after\""));
+        let schema = |payload: &str| {
+            format!(r#"{{"schema":{{"type":"struct","fields":[{images}],"optional":false}},"payload":{payload}}}"#)
+        };
+        let flat = |payload: &str| format!(r#"{{"schema":{row},"payload":{payload}}}"#);
+        for (value, op) in [
+            (with("c", r#"{"before":null,"after":{"id":7}}"#), Op::Upsert),
+            (with("c", &schema(r#"{"before":null,"after":{"id":7}}"#)), Op::Upsert),
+            (with("d", &schema(r#"{"before":{"id":7},"after":null}"#)), Op::Delete),
+            (with("c", r#"{"id":7}"#), Op::Upsert),
+            (with("d", r#"{"id":7}"#), Op::Delete),
+            (with("c", &flat(r#"{"id":7}"#)), Op::Upsert),
+        ] {
+            let mut decoder = decoder(None, &[]);
+            for _ in 0..2 {
+                let events = read(&mut decoder, None, &value).expect(&value);
+                assert_eq!((events[0].op, events[0].row.as_str()), (op, "id=7"), "{value}");
+            }
+        }
+        let columns = with("c", r#"{"id":7,"after":"noon"}"#);
+        assert_eq!(one(None, None, &columns).row, r#"id=7 after="noon""#);
+        assert!(read(&mut decoder(None, &[]), None, &with("m", "{}")).expect("a message").is_empty());
+        for bad in [with("x", r#"{"after":{"id":7}}"#), with("c", r#"{"after":null}"#), with("c", "{}x")] {
+            assert_eq!(read(&mut decoder(None, &[]), None, &bad).expect_err(&bad).reason, "undecodable");
+        }
+    }
+}
+
+/// Every form with anything wrong in it: an answer, never a panic.
+mod hostile {
+    use proptest::prelude::*;
+
+    use super::super::super::tests::record;
+    use super::*;
+
+    const FORMS: [&str; 11] = [
+        MAXWELL,
+        CANAL,
+        TIDB,
+        SIMPLE,
+        GOLDENGATE,
+        DMS,
+        CLOUDEVENT,
+        WRAPPED,
+        ENRICHED,
+        r#"{"id":1,"__deleted":"false","__op":"u","__file":"b.000002","__pos":4,"__gtid":"0-1-6","__source_ts_ms":5}"#,
+        r#"{"source_table":"a.b","op":"u","key":{"id":7},"after":{"id":7},"source_position":{"lsn":"0/1"}}"#,
+    ];
+    const PIECES: [&str; 12] = [
+        "null",
+        "{}",
+        "[]",
+        "\"\"",
+        "-1",
+        "1e999",
+        "true",
+        "{\"a\":[{}]}",
+        "\"\\u0000\"",
+        "",
+        "99999999999999999999",
+        "\"",
+    ];
+
+    fn all(value: &str, key: Option<&[u8]>, form: Option<Form>) {
+        let mut decoder = decoder(form, &["id"]);
+        let headers = [("__op", Some(&b"d"[..])), ("__source_sequence", Some(value.as_bytes()))];
+        for headers in [&headers[..], &[]] {
+            for value in [Some(value), None] {
+                let record = record("t", key, value.map(|value| value.to_owned().into()), headers);
+                if let Ok(opened) = decoder.open(&record) {
+                    let _ = decoder.read("t", &opened);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn deep_and_torn_records() {
+        for form in FORMS {
+            for cut in (0..form.len()).filter(|cut| form.is_char_boundary(*cut)) {
+                all(&form[..cut], None, None);
+            }
+            let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+            for part in ["\"data\":", "\"after\":", "\"old\":", "\"before\":", "\"source\":", "\"__op\":"] {
+                all(&form.replacen(part, &format!("{part}{deep},\"x\":"), 1), None, None);
+            }
+        }
+    }
+
+    proptest! {
+        /// A value of a field is another one.
+        #[test]
+        fn other_values(form in 0..FORMS.len(), at in any::<prop::sample::Index>(), piece in 0..PIECES.len(), named: bool) {
+            let text = FORMS[form];
+            let colons: Vec<usize> = text.match_indices("\":").map(|(at, _)| at + 2).collect();
+            let start = colons[at.index(colons.len())];
+            let rest = &text[start..];
+            let end = rest.find(",\"").unwrap_or(rest.len() - 1);
+            let value = format!("{}{}{}", &text[..start], PIECES[piece], &rest[end..]);
+            all(&value, Some(b"[7]"), detect(text).filter(|_| named));
+        }
+
+        /// Bytes that begin as the open protocol's.
+        #[test]
+        fn open_protocol(key in prop::collection::vec(any::<u8>(), 9..60), value in ".{0,60}") {
+            let key = [&1u64.to_be_bytes()[..], &key].concat();
+            all(&value, Some(&key), None);
         }
     }
 }

@@ -247,4 +247,13 @@ fn frames_are_told_by_their_first_bytes() {
     let headers = Headers::pack([("__value_schema_id", Some(guid.as_slice())), ("__key_schema_id", Some(b"\x02"))]);
     assert_eq!(header_id(&headers, Part::Value), Some(SchemaId::Guid("00010203-0405-0607-0809-0a0b0c0d0e0f".into())));
     assert_eq!(header_id(&headers, Part::Key), None);
+    let number = 7_u64.to_be_bytes();
+    let headers = Headers::pack([
+        ("other", None),
+        ("apicurio.value.encoding", Some(b"BINARY".as_slice())),
+        ("apicurio.value.globalId", Some(number.as_slice())),
+        ("apicurio.key.contentId", Some(number.as_slice())),
+    ]);
+    assert_eq!(header_id(&headers, Part::Value), Some(SchemaId::Global(7)));
+    assert_eq!(header_id(&headers, Part::Key), Some(SchemaId::Content(7)));
 }

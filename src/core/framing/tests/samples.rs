@@ -1,6 +1,9 @@
 //! Bytes that another vendor's serialisers wrote, with schemas as a registry answered; the file says with which versions. And
 //! what hostile schemas and bodies of JSON Schema and Protobuf come to.
 
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -199,5 +202,26 @@ fn hostile_json_schema_is_refused() {
     ] {
         let refused = refused(Language::Json, text, body);
         assert_eq!(refused.reason, reason, "{text}: {refused}");
+    }
+}
+
+static SAMPLES: LazyLock<Vec<(Compiled, Bytes)>> =
+    LazyLock::new(|| ["avro", "json", "row", "inner"].into_iter().map(sample).collect());
+
+proptest! {
+    /// Whatever the bytes, there is an answer and never a panic; what is taken is JSON.
+    #[test]
+    fn no_body_panics(noise in prop::collection::vec(any::<u8>(), 0..120), at in 0usize..400, byte in any::<u8>()) {
+        for (compiled, body) in &*SAMPLES {
+            let mut torn = body.to_vec();
+            let at = at % torn.len();
+            torn[at] = byte;
+            for body in [noise.clone(), torn] {
+                if let Ok(payload) = compiled.transcode(&body.into()) {
+                    let whole = payload.whole();
+                    prop_assert!(serde_json::from_slice::<&serde_json::value::RawValue>(&whole).is_ok(), "{}", String::from_utf8_lossy(&whole));
+                }
+            }
+        }
     }
 }

@@ -113,9 +113,9 @@ async fn keys_of_every_type() {
         ("name", Value::text("a"), Value::text("b")),
         ("date", Value::Date(crate::core::value::INFINITE_DAY.0), Value::Date(0)),
     ] {
-        for rule in [HARD, SIDE] {
+        for (name, rule) in [("x_key", HARD), ("x_key_side", SIDE)] {
             let token_column = if rule.storage == TokenStorage::Column { ", _lastword_token bytea" } else { "" };
-            let t = make(&mut s, "x_key", &format!("id {native} primary key, v text{token_column}"), rule).await;
+            let t = make(&mut s, name, &format!("id {native} primary key, v text{token_column}"), rule).await;
             assert_eq!(t.shape.columns[0].wide_equality, None, "{native}");
             let row = |key: &Value, text: &str| vec![key.clone(), Value::text(text.to_owned())];
             let mut change = rows(&t, &[0, 1], 5, vec![row(&a, "new"), row(&b, "new")]);
@@ -127,7 +127,7 @@ async fn keys_of_every_type() {
             assert_eq!(apply(&mut s, &plan(vec![gone])).await.applied, 1, "{native}");
             let late = rows(&t, &[0, 1], 5, vec![row(&a, "late"), row(&b, "same")]);
             assert_eq!(counts(apply(&mut s, &plan(vec![late])).await), (0, 1, 1, 0, 0), "{native}");
-            assert_eq!(show(&mut s, "select v from x_key").await, "new", "{native}");
+            assert_eq!(show(&mut s, &format!("select v from {name}")).await, "new", "{native}");
         }
     }
 }
