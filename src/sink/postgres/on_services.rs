@@ -4,6 +4,7 @@ mod collecting;
 mod convergence;
 mod describing;
 mod every_type;
+mod existing;
 mod failing;
 mod guards;
 mod races;
