@@ -112,6 +112,13 @@ async fn run(session: &mut PostgresSession, sql: &str) {
     session.execute(sql, &[]).await.unwrap_or_else(|failure| panic!("{failure}: {sql}"));
 }
 
+/// Extensions belong to the whole database, and two sessions that make one at once collide, `if not exists` or not.
+async fn extensions(session: &mut PostgresSession, names: &[&str]) {
+    let make: Vec<String> = names.iter().map(|name| format!("create extension if not exists {name};")).collect();
+    let sql = format!("begin; select pg_advisory_xact_lock(7345201); {} commit", make.concat());
+    run(session, &sql).await;
+}
+
 /// The result as text, rows by `;`, columns by `,`.
 async fn show(session: &mut PostgresSession, sql: &str) -> String {
     let rows = session.query(sql, &[]).await.unwrap_or_else(|failure| panic!("{failure}: {sql}"));
