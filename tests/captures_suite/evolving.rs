@@ -27,7 +27,7 @@ pub(super) fn tables_follow_the_captured_schemas(dialect: Dialect) {
             let contents = stage.database.contents();
             stage.apply(&[job("again")]).expect("applied");
             assert_same("the old schemas again", &contents, &stage.database.contents());
-            let differences: BTreeSet<String> = stage.differences().into_iter().collect();
+            let differences: BTreeSet<String> = stage.differences().iter().map(ToString::to_string).collect();
             println!("{connector} {dialect:?}: {differences:#?}");
             let first = first.get_or_insert_with(|| differences.clone());
             assert_eq!(*first, differences, "{connector} {dialect:?}, batches of {rows}");

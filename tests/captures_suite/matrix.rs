@@ -167,7 +167,8 @@ fn deliver(material: &Arc<Material>, dialect: Dialect, steps: &Steps, rows: usiz
     if sum.quarantined > 0 || !sum.halted.is_empty() {
         problems.push(format!("quarantined {:?}, halted {:?}", stage.quarantined(), sum.halted));
     }
-    problems.extend(lists::unlisted(material, &stage.differences(), is_first));
+    let differences: Vec<String> = stage.differences().iter().map(ToString::to_string).collect();
+    problems.extend(lists::unlisted(material, &differences, is_first));
     End { contents: stage.database.contents(), sum, problems }
 }
 

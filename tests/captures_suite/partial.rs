@@ -30,7 +30,7 @@ fn stage(form: Form, dialect: Dialect) -> Stage {
 /// Invariant 6 and A10: what becomes of the records, and that nothing of a placeholder is left in the tables.
 #[track_caller]
 fn assert_right(stage: &Stage, records: &[Captured]) -> Contents {
-    let different = stage.differences();
+    let different: Vec<String> = stage.differences().iter().map(ToString::to_string).collect();
     let moved = |line: &String| {
         let row = line.strip_prefix("toast_default_identity\tinventory.documents\tmissing\t").unwrap_or_default();
         MOVED.iter().any(|id| row.starts_with(&format!("{id} | ")))

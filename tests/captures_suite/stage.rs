@@ -8,10 +8,11 @@ use lastword::core::table::{TableName, fnv1a};
 use serde_json::Value;
 
 use super::inside::Job;
+use crate::support::canonical::{self, Kind, Reading};
 use crate::support::captures::{self, Captured, Expected};
 use crate::support::database::Database;
 use crate::support::program::{Program, number};
-use crate::support::render::{self, Kind};
+use crate::support::render;
 use crate::support::{kafka, unique};
 
 /// Form of the captured events.
@@ -23,6 +24,8 @@ pub(super) enum Form {
     Plain,
     /// JSON without, flattened by a transform of the connector.
     Flat,
+    /// JSON with schemas; the connector sends decimals, times, intervals, bytes and maps as texts.
+    Texts,
 }
 
 impl Form {
@@ -32,7 +35,13 @@ impl Form {
             Self::Schemas => "json-schemas",
             Self::Plain => "json-plain",
             Self::Flat => "flat",
+            Self::Texts => "json-schemas-text-modes",
         }
+    }
+
+    /// Whether its events say what their columns are.
+    fn has_schemas(self) -> bool {
+        matches!(self, Self::Schemas | Self::Texts)
     }
 }
 
@@ -43,26 +52,6 @@ pub(super) enum From {
     Files,
     /// The broker.
     Kafka,
-}
-
-/// Columns of types that are not understood yet, which the configuration leaves out, by table.
-const LEFT_OUT: [(&str, &[&str]); 1] = [("documents", &["tags", "hs"])];
-
-fn left_out(table: &str) -> &'static [&'static str] {
-    LEFT_OUT.iter().find(|(known, _)| *known == table).map_or(&[], |(_, columns)| columns)
-}
-
-/// What is expected without the columns that are left out.
-fn without_left_out(mut expected: Expected) -> Expected {
-    let kept: Vec<bool> =
-        expected.columns.iter().map(|column| !left_out(&expected.table).contains(&column.as_str())).collect();
-    let mut at = kept.iter();
-    expected.columns.retain(|_| at.next() == Some(&true));
-    for row in &mut expected.rows {
-        let mut at = kept.iter();
-        row.retain(|_| at.next() == Some(&true));
-    }
-    expected
 }
 
 /// Captured scenarios of one connector in one form, and what their tables held in the end.
@@ -93,11 +82,8 @@ impl Material {
             files.flat_map(|path| captures::read(&path)).collect()
         };
         let mut records = load(Form::Schemas);
-        let expected: Vec<Expected> = scenarios
-            .iter()
-            .flat_map(|scenario| captures::expected(connector, scenario))
-            .map(without_left_out)
-            .collect();
+        let expected: Vec<Expected> =
+            scenarios.iter().flat_map(|scenario| captures::expected(connector, scenario)).collect();
         assert!(!records.is_empty(), "{connector}: there is nothing of {scenarios:?}");
         let (mut kinds, mut first) = (BTreeMap::new(), Vec::new());
         for topic in captures::topics(&records) {
@@ -109,6 +95,42 @@ impl Material {
             records = load(form);
         }
         Arc::new(Self { connector, form, records, expected, by_offset: false, widens: false, first, kinds })
+    }
+}
+
+/// Cells in one form; long ones by their begin and their length.
+type Row = Vec<String>;
+
+/// A row that is not as the source had it.
+pub(super) struct Difference {
+    /// Scenario.
+    pub(super) scenario: String,
+    /// Schema and table of the source.
+    pub(super) table: String,
+    /// Its first cell.
+    pub(super) key: String,
+    /// How.
+    pub(super) what: What,
+}
+
+/// How a row differs.
+pub(super) enum What {
+    /// The source had this row.
+    Missing(String),
+    /// The source did not have this row.
+    Surplus(String),
+    /// A cell of a row that both have.
+    Changed { column: String, was: String, is: String },
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\t{}\t", self.scenario, self.table)?;
+        match &self.what {
+            What::Missing(row) => write!(f, "missing\t{row}"),
+            What::Surplus(row) => write!(f, "surplus\t{row}"),
+            What::Changed { column, was, is } => write!(f, "changed\t{} | {column}: {was} -> {is}", self.key),
+        }
     }
 }
 
@@ -136,7 +158,7 @@ impl Stage {
             }
         }
         let stage = Self { material: Arc::clone(material), database };
-        if material.form != Form::Schemas {
+        if !material.form.has_schemas() {
             stage.make_tables();
         }
         stage
@@ -147,21 +169,11 @@ impl Stage {
         &self.material.records
     }
 
-    /// Events without a schema cannot make tables. Servers get those of the other form, without anything of lastword's; in SQLite
-    /// these would be plain text where the events have dates and decimals, so there the types are written by hand.
+    /// Events without a schema cannot make tables: here are those of the other form, without anything of lastword's.
     fn make_tables(&self) {
-        let first = &self.material.first;
-        if self.database.dialect != Dialect::Sqlite {
-            // What is not understood yet is refused, and leaves no table.
-            let _ = self.apply(&[Job { pipeline: "tables", records: first, rows: 1000 }]);
-            self.database.forget();
-            return;
-        }
-        for topic in captures::topics(first) {
-            let Some((schema, table)) = table_of(&topic) else { continue };
-            let name = Dialect::Sqlite.table(&TableName::new(Some(schema), table));
-            self.database.execute(&render::sqlite_table(first, &topic, &name));
-        }
+        // What is refused leaves no table.
+        let _ = self.apply(&[Job { pipeline: "tables", records: &self.material.first, rows: 1000 }]);
+        self.database.forget();
     }
 
     /// The program with these records in front of it.
@@ -188,20 +200,19 @@ impl Stage {
     /// The configuration of a pipeline.
     pub(super) fn config(&self, pipeline: &str, source: &str, topics: &[String]) -> String {
         let plain = match self.material.form {
-            Form::Schemas => "",
+            Form::Schemas | Form::Texts => "",
             Form::Plain | Form::Flat => "[plain]\ndecimal = \"base64\"\ntime = \"adaptive\"\n",
         };
-        let mut order = String::new();
-        if self.material.by_offset || self.material.widens {
-            order.push_str("[defaults]\n");
-        }
-        for (wanted, line) in
-            [(self.material.by_offset, "offset_order = true\n"), (self.material.widens, "evolve = \"widen\"\n")]
-        {
-            order.push_str(if wanted { line } else { "" });
+        let mut defaults = "[defaults]\n".to_owned();
+        for (wanted, line) in [
+            (self.material.by_offset, "offset_order = true\n"),
+            (self.material.widens, "evolve = \"widen\"\n"),
+            (self.material.form == Form::Texts, "unavailable_value = \"~unavailable~\"\n"),
+        ] {
+            defaults.push_str(if wanted { line } else { "" });
         }
         let (sink, rules) = (self.database.config(), self.rules(topics));
-        format!("[pipeline]\nname = \"{pipeline}\"\n{source}{sink}[server]\nlisten = \"off\"\n{plain}{order}{rules}")
+        format!("[pipeline]\nname = \"{pipeline}\"\n{source}{sink}[server]\nlisten = \"off\"\n{plain}{defaults}{rules}")
     }
 
     /// On MariaDB a source's database is a database of the shared server: there every table goes into the test's own.
@@ -211,9 +222,6 @@ impl Stage {
             let mut rule = String::new();
             if self.database.dialect == Dialect::Mysql {
                 rule.push_str(&format!("into = {table:?}\n"));
-            }
-            if !left_out(table).is_empty() {
-                rule.push_str(&format!("exclude_columns = {:?}\n", left_out(table)));
             }
             (!rule.is_empty()).then(|| format!("[[table]]\ntopic = {topic:?}\n{rule}"))
         };
@@ -229,68 +237,101 @@ impl Stage {
     #[track_caller]
     pub(super) fn assert_expected(&self) {
         assert!(!self.material.expected.is_empty(), "{}: nothing is expected", self.material.connector);
-        let different = self.differences();
+        let different: Vec<String> = self.differences().iter().map(ToString::to_string).collect();
         assert!(different.is_empty(), "{} {:?}: {different:#?}", self.material.connector, self.database.dialect);
     }
 
-    /// What differs from what the source held: scenario, table, `missing` or `surplus`, the row, cell by cell.
-    pub(super) fn differences(&self) -> Vec<String> {
+    /// What differs from what the source held.
+    pub(super) fn differences(&self) -> Vec<Difference> {
         self.material.expected.iter().flat_map(|expected| self.differences_of(expected)).collect()
     }
 
-    fn differences_of(&self, expected: &Expected) -> Vec<String> {
-        let place = format!("{}\t{}.{}", expected.scenario, expected.schema, expected.table);
-        let (mut wanted, found) = (self.lines(expected, &expected.rows), self.found(expected));
-        let mut found = match found {
-            Ok(rows) => self.lines(expected, &rows),
-            Err(why) => return vec![format!("{place}\t{why}\t")],
+    /// The same of one scenario.
+    pub(super) fn differences_in(&self, scenario: &str) -> Vec<Difference> {
+        let of_scenario = self.material.expected.iter().filter(|expected| expected.scenario == scenario);
+        of_scenario.flat_map(|expected| self.differences_of(expected)).collect()
+    }
+
+    fn differences_of(&self, expected: &Expected) -> Vec<Difference> {
+        let of = |what: What, row: &Row| Difference {
+            scenario: expected.scenario.clone(),
+            table: format!("{}.{}", expected.schema, expected.table),
+            key: row[0].clone(),
+            what,
         };
+        let mut wanted = self.wanted(expected);
+        let mut found = self.found(expected).unwrap_or_else(|why| vec![vec![why]]);
         // Equal rows are told apart by their number only.
-        wanted.retain(|line| match found.iter().position(|other| other == line) {
+        wanted.retain(|row| match found.iter().position(|other| other == row) {
             Some(at) => {
                 found.swap_remove(at);
                 false
             }
             None => true,
         });
+        let mut differences = Vec::new();
+        for row in &wanted {
+            let Some(at) = found.iter().position(|other| other[0] == row[0] && other.len() == row.len()) else {
+                differences.push(of(What::Missing(row.join(" | ")), row));
+                continue;
+            };
+            let other = found.swap_remove(at);
+            let cells = expected.columns.iter().zip(row.iter().zip(&other)).filter(|(_, (is, was))| is != was);
+            differences.extend(cells.map(|(column, (was, is))| {
+                of(What::Changed { column: column.clone(), was: was.clone(), is: is.clone() }, row)
+            }));
+        }
         found.sort();
-        let missing = wanted.iter().map(|line| format!("{place}\tmissing\t{line}"));
-        missing.chain(found.iter().map(|line| format!("{place}\tsurplus\t{line}"))).collect()
+        differences.extend(found.iter().map(|row| of(What::Surplus(row.join(" | ")), row)));
+        differences
+    }
+
+    /// How a column's values are read: the connector says a span in microseconds, unless it sends texts.
+    fn reading(&self) -> Reading {
+        let dialect = self.database.dialect;
+        Reading { spans_are_micros: self.material.form != Form::Texts, one_zero: dialect != Dialect::Postgres }
+    }
+
+    fn kind(&self, expected: &Expected, column: &str) -> Kind {
+        let kinds = &self.material.kinds[&(expected.schema.clone(), expected.table.clone())];
+        kinds.get(column).copied().unwrap_or(Kind::Text)
+    }
+
+    /// A cell in one form, whatever database it comes from.
+    fn cell(&self, kind: Kind, form: Option<String>) -> String {
+        form.map_or("\\N".to_owned(), |form| short(&render::told(self.material.connector, kind, form)))
+    }
+
+    fn wanted(&self, expected: &Expected) -> Vec<Row> {
+        let cell = |(cell, column): (&Option<String>, &String)| {
+            let kind = self.kind(expected, column);
+            self.cell(kind, cell.as_ref().map(|text| render::expected(kind, text, self.reading())))
+        };
+        let mut rows: Vec<Row> =
+            expected.rows.iter().map(|row| row.iter().zip(&expected.columns).map(cell).collect()).collect();
+        rows.sort();
+        rows
     }
 
     /// The rows that are there, with the columns that are expected.
-    fn found(&self, expected: &Expected) -> Result<Vec<Vec<Option<String>>>, String> {
+    fn found(&self, expected: &Expected) -> Result<Vec<Row>, String> {
         let dialect = self.database.dialect;
-        let flat = match dialect {
-            Dialect::Mysql => expected.table.clone(),
-            _ => format!("{}.{}", expected.schema, expected.table),
-        };
-        let columns: BTreeMap<String, String> = self.database.columns(&flat).into_iter().collect();
+        let columns = canonical::natives(&self.database, &expected.schema, &expected.table);
         if columns.is_empty() {
             return Err("no table".to_owned());
         }
         let mut selected = Vec::new();
         for column in &expected.columns {
             let native = columns.get(column).ok_or_else(|| format!("no column {column}"))?;
-            selected.push(self.database.as_text(column, native));
+            selected.push(canonical::expression(dialect, &dialect.ident(column), native));
         }
         let name = dialect.table(&self.destination(expected));
-        Ok(self.database.texts(&format!("select {} from {name}", selected.join(", "))))
-    }
-
-    /// Rows in one form, whatever database they come from; long cells by their begin and their length.
-    fn lines(&self, expected: &Expected, rows: &[Vec<Option<String>>]) -> Vec<String> {
-        let kinds = &self.material.kinds[&(expected.schema.clone(), expected.table.clone())];
-        let line = |row: &Vec<Option<String>>| {
-            let cells = row.iter().zip(&expected.columns).map(|(cell, column)| {
-                let kind = kinds.get(column).copied().unwrap_or(Kind::Text);
-                cell.as_ref().map_or_else(|| "\\N".to_owned(), |text| short(&render::canonical(kind, text)))
-            });
-            cells.collect::<Vec<_>>().join(" | ")
+        let rows = self.database.query(&format!("select {} from {name}", selected.join(", ")));
+        let cell = |(cell, column): (&lastword::core::value::Value, &String)| {
+            let kind = self.kind(expected, column);
+            self.cell(kind, canonical::form_of(kind, cell, &columns[column], self.reading()))
         };
-        let mut lines: Vec<String> = rows.iter().map(line).collect();
-        lines.sort();
-        lines
+        Ok(rows.iter().map(|row| row.iter().zip(&expected.columns).map(cell).collect()).collect())
     }
 
     /// Topic, partition, offset and reason of what is kept aside.

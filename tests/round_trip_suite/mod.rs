@@ -6,7 +6,6 @@
 //! What becomes of each type is listed in `tests/types/outcomes.tsv`: `exact`; the values that are refused, with the reason; and the
 //! values that the connector itself changes before lastword sees them ([`facts`]). Anything else fails the run.
 
-mod canonical;
 mod connect;
 mod facts;
 mod mariadb;
@@ -19,46 +18,7 @@ mod values;
 
 use values::Values;
 
-/// How a value of a type is compared: as what, whatever text a database makes of it.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
-    /// Truth value.
-    Bool,
-    /// Whole or decimal number of any length.
-    Number,
-    /// Single precision.
-    Float32,
-    /// Double precision.
-    Float64,
-    /// Text, byte by byte.
-    Text,
-    /// Text padded with blanks.
-    Padded,
-    /// Bytes.
-    Bytes,
-    /// Day.
-    Date,
-    /// Time of day, or MySQL's span.
-    Time,
-    /// Time of day with an offset: the same time in UTC.
-    TimeTz,
-    /// Date and time.
-    Timestamp,
-    /// Date and time of an instant.
-    Instant,
-    /// Span of months, days and microseconds.
-    Interval,
-    /// JSON with the same structure and the same numbers.
-    Json,
-    /// Bits as text.
-    Bits,
-    /// List of another kind.
-    Array(&'static Kind),
-    /// Point of a plane.
-    Point,
-    /// Shape: reference system and WKB.
-    Shape,
-}
+use crate::support::canonical::Kind;
 
 /// A column under test, in a table with others of its family.
 pub(super) struct Column {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use lastword::core::dialect::Dialect;
 use lastword::core::value::Value;
 
-use super::canonical::{self, Reading};
 use super::facts::FACTS;
 use super::source::{self, Case, GONE, Setting, Source, WAYS, Wire};
 use super::{Column, Family};
+use crate::support::canonical::{Reading, expression, form_of, natives};
 use crate::support::database::Database;
 use crate::support::program::Program;
 use crate::support::{LIMIT, kafka, program, service};
@@ -154,9 +154,9 @@ impl Looked<'_> {
     fn compare(&self, quarantined: &BTreeMap<i64, (String, String)>, found: &mut Found) {
         let numeric = !self.setting.options.contains(&("interval.handling.mode", "string"));
         let reading = Reading { spans_are_micros: numeric, one_zero: self.database.dialect != Dialect::Postgres };
-        let wanted = canonical::cells(&self.source.database, self.family, reading);
-        let stored = canonical::cells(self.database, self.family, reading);
-        let natives = canonical::natives(self.database, self.family.name);
+        let wanted = cells(&self.source.database, self.family, reading);
+        let stored = cells(self.database, self.family, reading);
+        let natives = natives(self.database, self.database.home(), self.family.name);
         if let Some(id) = stored.keys().find(|id| *id % 10 == GONE) {
             found.problems.push(format!("{}: row {id} was deleted and is there", self.what()));
         }
@@ -227,6 +227,27 @@ impl Looked<'_> {
         ));
         None
     }
+}
+
+/// Cells of a table in one form, by key.
+fn cells(database: &Database, family: &Family, reading: Reading) -> BTreeMap<i64, Vec<Option<String>>> {
+    let natives = natives(database, database.home(), family.name);
+    let native = |place: usize| {
+        let found = natives.get(&format!("c{place}"));
+        found.unwrap_or_else(|| panic!("no column c{place} of {} among {natives:?}", family.name)).as_str()
+    };
+    let selected: Vec<String> = (0..family.columns.len())
+        .map(|place| expression(database.dialect, &format!("c{place}"), native(place)))
+        .collect();
+    let sql = format!("select id, {} from {}", selected.join(", "), database.table(family.name));
+    let mut cells = BTreeMap::new();
+    for row in database.query(&sql) {
+        let id = row[0].as_int().expect("a key");
+        let row = row[1..].iter().zip(family.columns).enumerate();
+        let row = row.map(|(place, (value, column))| form_of(column.kind, value, native(place), reading));
+        cells.insert(id, row.collect());
+    }
+    cells
 }
 
 /// Values by what became of them, with the way where that matters.

@@ -1,5 +1,6 @@
 //! What the suites have in common: captured records, databases and topics of a test's own, and the program under test.
 
+pub mod canonical;
 pub mod captures;
 pub mod database;
 pub mod deliver;

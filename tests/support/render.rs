@@ -1,34 +1,14 @@
-//! Cells in one form, whatever database they come from.
+//! What the expected files of the captures hold, in the form that the cells of every destination have.
 //!
-//! The expected files hold what the source database prints; a destination prints the same value in its own way. What a
-//! column is, is read from the schema of the captured events; this module shares no code with the program.
+//! The files hold what the source database prints. What a column is, is read from the schema of the captured events; this
+//! module shares no code with the program.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::canonical::{Kind, Reading, canonical};
 use super::captures::Captured;
-
-/// What a column is, by the schema of its events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Truth value.
-    Bool,
-    /// Single precision.
-    Float32,
-    /// Double precision.
-    Float64,
-    /// Date and time, in UTC where it is an instant.
-    Instant,
-    /// Date and time without a zone, or time of day.
-    Clock,
-    /// Bytes.
-    Bytes,
-    /// A JSON document.
-    Json,
-    /// Text and whatever prints the same everywhere.
-    Text,
-}
 
 /// Kinds of the columns of a topic, from the schemas that its events carry.
 pub fn kinds(records: &[Captured], topic: &str) -> BTreeMap<String, Kind> {
@@ -39,113 +19,109 @@ pub fn kinds(records: &[Captured], topic: &str) -> BTreeMap<String, Kind> {
         let parts = event["schema"]["fields"].as_array().into_iter().flatten();
         for part in parts.filter(|part| part["field"] == "after") {
             for field in part["fields"].as_array().into_iter().flatten() {
-                kinds.insert(field["field"].as_str().expect("a name").to_owned(), kind(field));
+                let name = field["field"].as_str().expect("a name");
+                if !kinds.contains_key(name) {
+                    kinds.insert(name.to_owned(), kind(field));
+                }
             }
         }
     }
     kinds
 }
 
-/// A table for the events of a topic in SQLite, with types that say what is in their texts.
-pub fn sqlite_table(records: &[Captured], topic: &str, name: &str) -> String {
-    let of_topic = || records.iter().filter(|record| record.topic == topic);
-    let parse = |text: &String| serde_json::from_str::<Value>(text).expect("JSON");
-    let event = of_topic().find_map(|record| record.payload.as_ref()).map(parse).expect("an event");
-    let key = of_topic().find_map(|record| record.key.as_ref()).map(parse).unwrap_or_default();
-    let ident = |field: &Value| format!("\"{}\"", field["field"].as_str().expect("a name").replace('"', "\"\""));
-    let parts = event["schema"]["fields"].as_array().expect("fields");
-    let after = parts.iter().find(|part| part["field"] == "after").expect("a row");
-    let keys: Vec<String> = key["schema"]["fields"].as_array().into_iter().flatten().map(ident).collect();
-    let column = |field: &Value| {
-        let name = ident(field);
-        let null = if keys.contains(&name) { " not null" } else { "" };
-        format!("{name} {}{null}", sqlite_type(field))
-    };
-    let mut columns: Vec<String> = after["fields"].as_array().expect("fields").iter().map(column).collect();
-    if !keys.is_empty() {
-        columns.push(format!("primary key ({})", keys.join(", ")));
-    }
-    format!("create table {name} ({})", columns.join(", "))
-}
-
-fn sqlite_type(field: &Value) -> String {
-    let parameter = |name: &str| field["parameters"][name].as_str();
-    match (field["type"].as_str().unwrap_or(""), field["name"].as_str().unwrap_or("")) {
-        (_, "org.apache.kafka.connect.data.Decimal") => {
-            match (parameter("connect.decimal.precision"), parameter("scale")) {
-                (Some(precision), Some(scale)) => format!("decimal_text({precision}, {scale})"),
-                _ => "decimal_text".to_owned(),
-            }
-        }
-        (_, "io.debezium.time.Date") => "date_text".to_owned(),
-        (_, "io.debezium.time.ZonedTimestamp") => "timestamptz_text".to_owned(),
-        (kind, "") if kind.starts_with("int") => "integer".to_owned(),
-        ("float" | "double", "") => "real".to_owned(),
-        ("boolean", "") => "boolean".to_owned(),
-        ("bytes", "") => "blob".to_owned(),
-        // What is not understood yet is refused or kept aside when it is met.
-        _ => "text".to_owned(),
-    }
-}
-
 fn kind(field: &Value) -> Kind {
     let name = field["name"].as_str().unwrap_or("");
     match (field["type"].as_str().unwrap_or(""), name) {
+        ("array", _) => Kind::Array(Box::leak(Box::new(kind(&field["items"])))),
+        (_, "io.debezium.time.ZonedTimestamp") => Kind::Instant,
+        (_, "io.debezium.time.ZonedTime") => Kind::TimeTz,
+        (_, "io.debezium.time.MicroDuration") => Kind::Interval,
+        (_, "io.debezium.time.Date") => Kind::Date,
+        (_, "io.debezium.time.MicroTime" | "io.debezium.time.Time") => Kind::Time,
+        (_, "io.debezium.time.MicroTimestamp" | "io.debezium.time.Timestamp") => Kind::Timestamp,
+        (_, "io.debezium.time.Year") => Kind::Number,
+        (_, "io.debezium.data.Json") => Kind::Json,
+        (_, "io.debezium.data.Bits") => Kind::Bits,
+        (_, "io.debezium.data.geometry.Point") => Kind::Point,
+        (_, "io.debezium.data.VariableScaleDecimal") => Kind::Number,
+        // With its scale: 5.0 is not 5.00.
+        (_, "org.apache.kafka.connect.data.Decimal")
+            if field["parameters"]["connect.decimal.precision"].is_string() =>
+        {
+            Kind::Text
+        }
+        (_, "org.apache.kafka.connect.data.Decimal") => Kind::Number,
         ("boolean", _) => Kind::Bool,
         ("float", _) => Kind::Float32,
         ("double", _) => Kind::Float64,
-        (_, "io.debezium.time.ZonedTimestamp" | "io.debezium.time.ZonedTime") => Kind::Instant,
-        (_, "io.debezium.data.Json") => Kind::Json,
-        (_, "io.debezium.time.Date" | "org.apache.kafka.connect.data.Date") => Kind::Text,
-        (_, name) if name.contains(".time.") || name.ends_with(".Timestamp") || name.ends_with(".Time") => Kind::Clock,
-        ("bytes", "") => Kind::Bytes,
+        ("bytes", _) => Kind::Bytes,
+        (number, "") if number.starts_with("int") => Kind::Number,
         _ => Kind::Text,
     }
 }
 
-/// One form for a cell of any source or destination.
-pub fn canonical(kind: Kind, text: &str) -> String {
+/// The form of a cell of an expected file.
+pub fn expected(kind: Kind, text: &str, reading: Reading) -> String {
+    let text = match kind {
+        Kind::Bits => text.strip_prefix("0b").unwrap_or(text).to_owned(),
+        Kind::Bool => text.trim_start_matches("0b").to_owned(),
+        // PostgreSQL's money.
+        Kind::Number => text.replace(['$', ','], ""),
+        Kind::Json if text.is_empty() || text.contains("=>") => hstore(text),
+        Kind::Point => text.replace("POINT", "").replace(' ', ","),
+        Kind::Interval => span(text),
+        _ => text.to_owned(),
+    };
+    canonical(kind, &text, "", reading)
+}
+
+/// What two databases print of one value where one of them tells less than all: MariaDB six digits of single precision, and no
+/// zeros before the first bit; every source no length of a `varbit`.
+pub fn told(connector: &str, kind: Kind, form: String) -> String {
     match kind {
-        Kind::Bool => match text {
-            "true" | "t" | "1" | "0b1" => "t".to_owned(),
-            "false" | "f" | "0" | "0b0" => "f".to_owned(),
-            other => panic!("{other:?} is no truth value"),
-        },
-        Kind::Float32 => text.parse::<f32>().map_or_else(|_| text.to_owned(), |number| number.to_string()),
-        Kind::Float64 => text.parse::<f64>().map_or_else(|_| text.to_owned(), |number| number.to_string()),
-        Kind::Instant => format!("{}+00", short_fraction(text.trim_end_matches("+00:00").trim_end_matches("+00"))),
-        Kind::Clock => short_fraction(text),
-        Kind::Bytes => text.trim_start_matches("\\x").trim_start_matches("0x").to_ascii_lowercase(),
-        Kind::Json => serde_json::from_str::<Value>(text).map_or_else(|_| text.to_owned(), |json| json.to_string()),
-        Kind::Text => text.to_owned(),
+        Kind::Bits => form.trim_start_matches('0').to_owned(),
+        Kind::Float32 if connector == "mariadb" => form.parse::<f64>().map_or(form, |number| format!("{number:.5e}")),
+        _ => form,
     }
 }
 
-/// Without zeros at the end of a fraction.
-fn short_fraction(text: &str) -> String {
-    match text.split_once('.') {
-        Some((whole, fraction)) => match fraction.trim_end_matches('0') {
-            "" => whole.to_owned(),
-            kept => format!("{whole}.{kept}"),
-        },
-        None => text.to_owned(),
-    }
+/// As JSON. Texts are quoted and escaped as there.
+fn hstore(text: &str) -> String {
+    format!("{{{}}}", text.replace("=>", ":").replace(":NULL", ":null"))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn forms_fall_together_only_where_the_values_are_equal() {
-        assert_eq!(canonical(Kind::Instant, "2024-01-01 00:01:00.500000"), "2024-01-01 00:01:00.5+00");
-        assert_eq!(canonical(Kind::Instant, "2024-01-01 00:01:00+00"), "2024-01-01 00:01:00+00");
-        assert_ne!(
-            canonical(Kind::Instant, "2024-01-01 00:01:00.5"),
-            canonical(Kind::Instant, "2024-01-01 00:01:00.05")
-        );
-        assert_ne!(canonical(Kind::Text, "5.000"), canonical(Kind::Text, "5.00"));
-        assert_eq!(canonical(Kind::Bool, "1"), canonical(Kind::Bool, "true"));
-        assert_eq!(canonical(Kind::Bytes, "\\xDEAD"), canonical(Kind::Bytes, "0xdead"));
+/// Months, days and microseconds of PostgreSQL's own form: `-1 years -2 mons +3 days -04:05:06.7`.
+fn span(text: &str) -> String {
+    let (mut months, mut days, mut micros) = (0i64, 0i64, 0i64);
+    let mut words = text.split(' ');
+    while let Some(word) = words.next() {
+        if word.contains(':') {
+            let sign = if word.starts_with('-') { -1 } else { 1 };
+            let parts: Vec<f64> =
+                word.trim_start_matches(['+', '-']).split(':').map(|part| part.parse().expect("a number")).collect();
+            micros = sign * ((parts[0] * 3600.0 + parts[1] * 60.0 + parts[2]) * 1e6).round() as i64;
+            continue;
+        }
+        let number: i64 = word.parse().expect("a number");
+        match words.next().expect("a unit").trim_end_matches('s') {
+            "year" => months += 12 * number,
+            "mon" => months += number,
+            "day" => days += number,
+            unit => panic!("{unit} of {text}"),
+        }
     }
+    format!("{months} {days} {micros}")
+}
+
+#[test]
+fn what_sources_print_has_the_form_of_the_same_value() {
+    let exact = Reading::default();
+    assert_eq!(expected(Kind::Number, "-$92,233.08", exact), canonical(Kind::Number, "-92233.0800", "numeric", exact));
+    assert_eq!(expected(Kind::Bool, "0b1", exact), "true");
+    let json = canonical(Kind::Json, r#"{"a":"1","d":"x\"y","b c":null}"#, "text", exact);
+    assert_eq!(expected(Kind::Json, r#""a"=>"1", "d"=>"x\"y", "b c"=>NULL"#, exact), json);
+    let span = canonical(Kind::Interval, "P-1Y-2M3DT-4H-5M-6.7S", "text", exact);
+    assert_eq!(expected(Kind::Interval, "-1 years -2 mons +3 days -04:05:06.7", exact), span);
+    assert_eq!(expected(Kind::Point, "POINT(1.5 -2.25)", exact), canonical(Kind::Point, "(1.5,-2.25)", "point", exact));
+    assert_ne!(expected(Kind::Text, "5.000", exact), expected(Kind::Text, "5.00", exact));
 }

@@ -178,8 +178,8 @@ fn kind_of(declared: &str, strict: bool) -> ColumnType {
 }
 
 /// What a column of text or bytes is said to hold by the name of its type: `DECIMAL_TEXT`, `DECIMAL_TEXT(10,2)`, `DATE_TEXT`,
-/// `TIME_TEXT` (also spans below zero and above a day), `TIMETZ_TEXT`, `TIMESTAMP_TEXT`, `TIMESTAMPTZ_TEXT`, `DURATION_TEXT`
-/// (`INTERVAL` holds the letters INT, which make numbers of texts), `UUID_TEXT`, `JSON_TEXT`, `BITS_TEXT(8)`, `GEOMETRY_BLOB`.
+/// `TIME_TEXT` (also spans below zero and above a day), `TIMETZ_TEXT`, `TIMESTAMP_TEXT`, both also with digits of a fraction as in
+/// `TIMESTAMP_TEXT(3)`, `TIMESTAMPTZ_TEXT`, `DURATION_TEXT` (`INTERVAL` holds the letters INT, which make numbers of texts), `UUID_TEXT`, `JSON_TEXT`, `BITS_TEXT(8)`, `GEOMETRY_BLOB`.
 ///
 /// # Why
 ///
@@ -195,15 +195,20 @@ fn kind_in_name(upper: &str) -> Option<ColumnType> {
         let (digits, scale) = number()?.split_once(',')?;
         Some((digits.trim().parse().ok()?, scale.trim().parse().ok()?))
     };
+    // Of the fraction of a second.
+    let digits = || match rest {
+        "" => Some(6),
+        _ => number()?.trim().parse().ok().filter(|digits| *digits <= 6),
+    };
     Some(match name {
         "DECIMAL" if rest.is_empty() => ColumnType::Decimal { limit: None },
         "DECIMAL" => ColumnType::Decimal { limit: Some(limit()?) },
+        "TIME" => ColumnType::TimeSpan { digits: digits()? },
+        "TIMESTAMP" => ColumnType::Timestamp { digits: digits()? },
         "BITS" => ColumnType::Bits { length: Some(number()?.trim().parse().ok()?), varying: false },
         _ if !rest.is_empty() => return None,
         "DATE" => ColumnType::Date,
-        "TIME" => ColumnType::TimeSpan { digits: 6 },
         "TIMETZ" => ColumnType::TimeTz { digits: 6 },
-        "TIMESTAMP" => ColumnType::Timestamp { digits: 6 },
         "TIMESTAMPTZ" => ColumnType::TimestampTz { digits: 6 },
         "DURATION" => ColumnType::Interval { digits: 6 },
         "UUID" => ColumnType::Uuid,
@@ -247,6 +252,8 @@ mod tests {
             ("DATE_TEXT", ColumnType::Date),
             ("TIMESTAMPTZ_TEXT", ColumnType::TimestampTz { digits: 6 }),
             ("TIME_TEXT", ColumnType::TimeSpan { digits: 6 }),
+            ("timestamp_text(3)", ColumnType::Timestamp { digits: 3 }),
+            ("TIMESTAMP_TEXT(9)", ColumnType::Text { max_chars: None }),
             ("BITS_TEXT(8)", ColumnType::Bits { length: Some(8), varying: false }),
             ("BITS_TEXT", ColumnType::Text { max_chars: None }),
             ("GEOMETRY_BLOB", ColumnType::Geometry { srid: None }),

@@ -7,7 +7,7 @@
 //! | year | integer | year | INTEGER |
 //! | float, double | real, double precision | float, double | REAL |
 //! | decimal | numeric(p,s), numeric | decimal(p,s), longtext beyond 65,30 and without limits | DECIMAL_TEXT(p,s), DECIMAL_TEXT |
-//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | DATE_TEXT, TIME_TEXT, TIMESTAMP_TEXT |
+//! | date, time, timestamp | date, time(d), timestamp(d) | date, time(d), datetime(d) | DATE_TEXT, TIME_TEXT, TIMESTAMP_TEXT, with (3) for milliseconds |
 //! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | TIMESTAMPTZ_TEXT |
 //! | time with an offset, interval or duration | timetz, interval | varchar(100) | TIMETZ_TEXT, DURATION_TEXT |
 //! | uuid | uuid | uuid (MariaDB from 10.7), char(36) | UUID_TEXT |

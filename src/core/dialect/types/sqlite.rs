@@ -18,8 +18,11 @@ pub(super) fn column_type(field: &Field) -> String {
         }
         WireType::Decimal { .. } | WireType::VariableDecimal => "DECIMAL_TEXT",
         WireType::Date | WireType::IsoDate | WireType::Structured(Structured::Date) => "DATE_TEXT",
-        WireType::Time(Unit::Millis | Unit::Micros) => "TIME_TEXT",
-        WireType::Timestamp(Unit::Millis | Unit::Micros) => "TIMESTAMP_TEXT",
+        // The digits tell the unit of numbers in events without a schema.
+        WireType::Time(Unit::Millis) => "TIME_TEXT(3)",
+        WireType::Time(Unit::Micros) => "TIME_TEXT",
+        WireType::Timestamp(Unit::Millis) => "TIMESTAMP_TEXT(3)",
+        WireType::Timestamp(Unit::Micros) => "TIMESTAMP_TEXT",
         WireType::ZonedTimestamp => "TIMESTAMPTZ_TEXT",
         WireType::ZonedTime => "TIMETZ_TEXT",
         WireType::Interval | WireType::Duration(Unit::Millis | Unit::Micros) => "DURATION_TEXT",

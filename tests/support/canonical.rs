@@ -5,31 +5,77 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use lastword::core::dialect::Dialect;
+use lastword::core::table::TableName;
 use lastword::core::value::Value;
 
-use super::{Family, Kind};
-use crate::support::database::Database;
+use super::database::Database;
+
+/// How a value of a type is compared: as what, whatever text a database makes of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// Truth value.
+    Bool,
+    /// Whole or decimal number of any length.
+    Number,
+    /// Single precision.
+    Float32,
+    /// Double precision.
+    Float64,
+    /// Text, byte by byte.
+    Text,
+    /// Text padded with blanks.
+    Padded,
+    /// Bytes.
+    Bytes,
+    /// Day.
+    Date,
+    /// Time of day, or MySQL's span.
+    Time,
+    /// Time of day with an offset: the same time in UTC.
+    TimeTz,
+    /// Date and time.
+    Timestamp,
+    /// Date and time of an instant.
+    Instant,
+    /// Span of months, days and microseconds.
+    Interval,
+    /// JSON with the same structure and the same numbers.
+    Json,
+    /// Bits as text.
+    Bits,
+    /// List of another kind.
+    Array(&'static Kind),
+    /// Point of a plane.
+    Point,
+    /// Shape: reference system and WKB.
+    Shape,
+}
 
 /// What a setting does to every value of a kind: both sides are compared after it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Reading {
+pub struct Reading {
     /// Spans are microseconds, a month being 30.4375 days (`interval.handling.mode=numeric`).
-    pub(super) spans_are_micros: bool,
+    pub spans_are_micros: bool,
     /// A destination that has no negative zero (MariaDB, SQLite): it equals zero everywhere.
-    pub(super) one_zero: bool,
+    pub one_zero: bool,
 }
 
-/// Types of a table's columns, as its database writes them.
-pub(super) fn natives(database: &Database, table: &str) -> BTreeMap<String, String> {
+/// Types of a table's columns, as its database writes them; none where there is no table.
+pub fn natives(database: &Database, schema: &str, table: &str) -> BTreeMap<String, String> {
+    let text = |name: &str| format!("'{}'", name.replace('\'', "''"));
+    let quoted = text(&database.dialect.table(&TableName::new(Some(schema), table)));
     let sql = match database.dialect {
         Dialect::Postgres => format!(
-            "select attname::text, format_type(atttypid, atttypmod) from pg_attribute where attrelid = '{table}'::regclass and attnum > 0 and not attisdropped"
+            "select attname::text, format_type(atttypid, atttypmod) from pg_attribute where attrelid = to_regclass({quoted}) and attnum > 0 and not attisdropped"
         ),
         Dialect::Mysql => format!(
-            "select column_name, column_type from information_schema.columns where table_schema = database() and table_name = '{table}'"
+            "select column_name, column_type from information_schema.columns where table_schema = database() and table_name = {}",
+            text(table)
         ),
         // A name with a schema is one name there.
-        Dialect::Sqlite => format!("select name, type from pragma_table_info('{}.{table}')", database.home()),
+        Dialect::Sqlite => {
+            format!("select name, type from pragma_table_info({})", text(&format!("{schema}.{table}")))
+        }
     };
     let cell = |value: &Value| match value {
         Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
@@ -38,32 +84,8 @@ pub(super) fn natives(database: &Database, table: &str) -> BTreeMap<String, Stri
     database.query(&sql).iter().map(|row| (cell(&row[0]), cell(&row[1]))).collect()
 }
 
-/// Cells of a table in one form, by key.
-pub(super) fn cells(database: &Database, family: &Family, reading: Reading) -> BTreeMap<i64, Vec<Option<String>>> {
-    let natives = natives(database, family.name);
-    let native = |place: usize| {
-        let found = natives.get(&format!("c{place}"));
-        found.unwrap_or_else(|| panic!("no column c{place} of {} among {natives:?}", family.name)).as_str()
-    };
-    let selected: Vec<String> = (0..family.columns.len())
-        .map(|place| expression(database.dialect, &format!("c{place}"), native(place)))
-        .collect();
-    let sql = format!("select id, {} from {}", selected.join(", "), database.table(family.name));
-    let mut cells = BTreeMap::new();
-    for row in database.query(&sql) {
-        let id = row[0].as_int().expect("a key");
-        let row = row[1..].iter().zip(family.columns).enumerate().map(|(place, (value, column))| match value {
-            Value::Null => None,
-            Value::Float64(number) => Some(canonical(column.kind, &number.to_string(), "real", reading)),
-            value => Some(canonical(column.kind, value.as_text().expect("text"), native(place), reading)),
-        });
-        cells.insert(id, row.collect());
-    }
-    cells
-}
-
 /// A column as text that holds all of the value.
-fn expression(dialect: Dialect, name: &str, native: &str) -> String {
+pub fn expression(dialect: Dialect, name: &str, native: &str) -> String {
     match dialect {
         Dialect::Postgres if native.starts_with("interval") => format!(
             "case when {name} is not null then concat_ws(' ', (extract(year from {name}) * 12 + extract(month from {name}))::bigint, extract(day from {name})::bigint, (extract(hour from {name}) * 3600000000 + extract(minute from {name}) * 60000000 + extract(second from {name}) * 1000000)::bigint) end"
@@ -90,8 +112,18 @@ fn expression(dialect: Dialect, name: &str, native: &str) -> String {
     }
 }
 
-/// The form. What cannot be read is returned as it is, and equals nothing.
-fn canonical(kind: Kind, text: &str, native: &str, reading: Reading) -> String {
+/// The form of a cell that was selected by its [`expression`].
+pub fn form_of(kind: Kind, value: &Value, native: &str, reading: Reading) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Float64(number) => Some(canonical(kind, &number.to_string(), "real", reading)),
+        Value::Int(number) => Some(canonical(kind, &number.to_string(), native, reading)),
+        value => Some(canonical(kind, value.as_text().expect("text"), native, reading)),
+    }
+}
+
+/// The form of a cell; `native` is the type of its column. What cannot be read is returned as it is, and equals nothing.
+pub fn canonical(kind: Kind, text: &str, native: &str, reading: Reading) -> String {
     let read = match kind {
         Kind::Bool => match text {
             "true" | "t" | "1" => Some("true".to_owned()),
