@@ -455,13 +455,12 @@ impl Tables {
     }
 
     /// Describes a table. MariaDB's catalogue does not show a table for a moment while another process alters it (seen when two
-    /// met one that had no token column yet), or shows it without its keys, so such a table is looked for again.
+    /// met one that had no token column yet), or shows it without its keys or its columns, so such a table is looked for again.
     async fn find(&self, session: &mut Session, name: &TableName) -> Result<Option<TableShape>, Failure> {
         let looks = if self.config.sink.dialect == Dialect::Mysql && self.may_change { 5 } else { 1 };
         for look in 1..=looks {
             let found = session.describe(name).await?;
-            let has_keys = |shape: &TableShape| !shape.primary_key.is_empty() || !shape.unique_keys.is_empty();
-            if look == looks || found.as_ref().is_some_and(has_keys) {
+            if look == looks || found.as_ref().is_some_and(is_whole) {
                 return Ok(found);
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -546,6 +545,13 @@ fn of_table(refused: Refused) -> Refused {
         }
         refused => refused,
     }
+}
+
+/// Whether a description has keys, and all of their columns.
+fn is_whole(shape: &TableShape) -> bool {
+    let mut keys = std::iter::once(&shape.primary_key).chain(&shape.unique_keys).filter(|key| !key.is_empty());
+    let has_columns = |key: &Vec<String>| key.iter().all(|name| shape.position(name).is_some());
+    keys.next().is_some_and(has_columns)
 }
 
 /// Fields of a table to be made: the row's, and key fields that the row does not have.

@@ -89,10 +89,16 @@ impl Tables {
                 return Err(Refused::Table(refusal(rule.evolve, &shape, &found, &remedies, runs)));
             }
             match self.alter(session, &wanted, &shape.name).await {
-                Ok(()) => before = found,
+                Ok(true) => before = found,
+                // Under the lock nothing was left to do, or MariaDB did not show the table just then: someone else is at it.
+                Ok(false) if tries < TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(false) => before = found,
                 Err(Refused::Database(failure)) if failure.is_lock_timeout() && !failure.connection_lost => {
                     tries += 1;
-                    if tries == TRIES {
+                    if tries >= TRIES {
                         let what = format!("{} is in use: {failure}; trying again: {}", shape.name, text_of(&remedies));
                         return Err(Refused::Table(Rejection::table("table_busy", what)));
                     }
@@ -106,12 +112,33 @@ impl Tables {
         }
     }
 
-    /// Runs the first statement that is needed, if one still is.
-    async fn alter(&self, session: &mut Session, wanted: &Wanted<'_>, name: &TableName) -> Result<(), Refused> {
+    /// Runs the first statement that is needed; false if none was.
+    async fn alter(&self, session: &mut Session, wanted: &Wanted<'_>, name: &TableName) -> Result<bool, Refused> {
         self.lock(session, name).await?;
-        let done = alter_locked(session, wanted).await;
+        let done = self.alter_locked(session, wanted).await;
         self.unlock(session, name, done.is_ok()).await?;
         done
+    }
+
+    async fn alter_locked(&self, session: &mut Session, wanted: &Wanted<'_>) -> Result<bool, Refused> {
+        let Some(shape) = self.find(session, &wanted.spec.name).await? else { return Ok(false) };
+        let Some(first) = wanted.differences(&shape).into_iter().next() else { return Ok(false) };
+        let found = remedies(session, wanted, &shape, std::slice::from_ref(&first)).await?;
+        let Some(remedy) = found.into_iter().next().filter(|remedy| remedy.runs) else { return Ok(false) };
+        // Keys are written to both tables: the one beside first, so that at no time a key fits only the other.
+        if let Lack::Narrow(kind) = &first.lack
+            && wanted.spec.key.contains(&first.column)
+            && let Some(at) = shape.position(&first.column)
+            && let Some(native) = alter::wider_key(session.dialect(), &shape.columns[at], kind)
+        {
+            let storage = wanted.rule.token_storage;
+            let side = side_name(session.dialect(), &side_table_name(&shape.name, storage));
+            let target = Column { kind: kind.clone(), ..shape.columns[at].clone() };
+            if let Some(statement) = side_statement(session, &side, &target, &native).await? {
+                run(session, &side, &statement).await?;
+            }
+        }
+        run(session, &shape.name, &remedy.text).await.map(|()| true)
     }
 
     /// Keeps others out who alter this table.
@@ -185,27 +212,6 @@ fn side_name(dialect: Dialect, side: &str) -> TableName {
         Dialect::Postgres => TableName::new(Some("lastword"), side),
         Dialect::Mysql | Dialect::Sqlite => TableName::new(None, &format!("lastword_{side}")),
     }
-}
-
-async fn alter_locked(session: &mut Session, wanted: &Wanted<'_>) -> Result<(), Refused> {
-    let Some(shape) = session.describe(&wanted.spec.name).await? else { return Ok(()) };
-    let Some(first) = wanted.differences(&shape).into_iter().next() else { return Ok(()) };
-    let found = remedies(session, wanted, &shape, std::slice::from_ref(&first)).await?;
-    let Some(remedy) = found.into_iter().next().filter(|remedy| remedy.runs) else { return Ok(()) };
-    // Keys are written to both tables: the one beside first, so that at no time a key fits only the other.
-    if let Lack::Narrow(kind) = &first.lack
-        && wanted.spec.key.contains(&first.column)
-        && let Some(at) = shape.position(&first.column)
-        && let Some(native) = alter::wider_key(session.dialect(), &shape.columns[at], kind)
-    {
-        let storage = wanted.rule.token_storage;
-        let side = side_name(session.dialect(), &side_table_name(&shape.name, storage));
-        let target = Column { kind: kind.clone(), ..shape.columns[at].clone() };
-        if let Some(statement) = side_statement(session, &side, &target, &native).await? {
-            run(session, &side, &statement).await?;
-        }
-    }
-    run(session, &shape.name, &remedy.text).await
 }
 
 /// The statement that gives a key column of a side table the type of its table's; `None` if it holds as much already.
