@@ -297,6 +297,9 @@ async fn finding(config: &Config, tables: &Tables, met: Met<'_>) -> Result<Findi
             finding.table = Some(mapping.table.name().to_string());
             finding.order = order_text(&mapping.order, met.position);
             finding.why = format!("key {}", key_text(&mapping.table));
+            for remark in &mapping.table.shape.remarks {
+                finding.why.push_str(&format!("; {remark}"));
+            }
             if let (OrderPolicy::Offset, SourcePosition::None(why)) = (&mapping.order, met.position) {
                 finding.why.push_str(&format!("; no order by the source: {why}"));
             }

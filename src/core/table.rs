@@ -236,6 +236,8 @@ pub struct TableShape {
     pub has_deleted: bool,
     /// Deleting a row may change other tables: a foreign key points at it, or a trigger watches its deletes.
     pub delete_has_effects: bool,
+    /// What else has a say about its rows, for `check` to tell: triggers that change them, foreign keys.
+    pub remarks: Vec<String>,
 }
 
 impl TableShape {
@@ -379,6 +381,7 @@ pub(crate) mod fixture {
             has_token: true,
             has_deleted: false,
             delete_has_effects: false,
+            remarks: Vec::new(),
         };
         Table {
             id,

@@ -305,6 +305,7 @@ mod tests {
             checkpoint_missed(1);
             unknown_outcome(true);
             registry_asked("found");
+            unrepresentable(&TableName::new(Some("s"), hostile), hostile, "clamp");
             let at = TopicPartition::new("t", 3);
             let known =
                 Position { next_offset: Some(7), end_offset: Some(9), lag_records: Some(2), lag_seconds: Some(0.5) };

@@ -15,3 +15,4 @@ mod quarantine;
 mod service;
 mod sources;
 mod tombstones;
+mod unrepresentable;

@@ -357,13 +357,23 @@ fn wkb(text: &str) -> Option<(u32, Vec<u8>)> {
 }
 
 fn shape(text: &str) -> Option<String> {
-    let (srid, body) = wkb(text)?;
+    let (srid, body) = match plane(text) {
+        // PostgreSQL's own point knows no reference system: the WKB of the same two numbers.
+        Some((x, y)) => (0, [&[1, 1, 0, 0, 0][..], &x.to_le_bytes(), &y.to_le_bytes()].concat()),
+        None => wkb(text)?,
+    };
     Some(format!("{srid} {body:02x?}"))
 }
 
+/// The numbers of PostgreSQL's `(x,y)`.
+fn plane(text: &str) -> Option<(f64, f64)> {
+    let (x, y) = text.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+    Some((x.parse().ok()?, y.parse().ok()?))
+}
+
 fn point(text: &str) -> Option<String> {
-    if let Some((x, y)) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')?.split_once(',')) {
-        return Some(format!("{:?} {:?}", x.parse::<f64>().ok()?, y.parse::<f64>().ok()?));
+    if let Some((x, y)) = plane(text) {
+        return Some(format!("{x:?} {y:?}"));
     }
     let (_, body) = wkb(text)?;
     let number = |at: usize| -> Option<f64> {
@@ -387,6 +397,7 @@ fn the_same_value_has_one_form_and_another_value_another() {
         (Kind::Array(&Kind::Number), ("{{1,2},{3,NULL}}", "integer[]"), ("[[1,2],[3,null]]", "text")),
         (Kind::Bytes, ("\\xDEAD", "bytea"), ("3q0=", "text")),
         (Kind::Json, ("{\"a\": 1.50, \"b\": 2}", "jsonb"), ("{\"b\":2,\"a\":1.5}", "text")),
+        (Kind::Shape, ("(1.5,-2)", "point"), ("0:0101000000000000000000F83F00000000000000C0", "point")),
     ];
     for (kind, left, right) in same {
         assert_eq!(form(kind, left.0, left.1), form(kind, right.0, right.1), "{kind:?}");

@@ -49,7 +49,7 @@ impl Fact {
 const PRECISE: &[&str] = &["default", "no schemas", FLAT, AVRO];
 const TEXTS: &[&str] = &["texts"];
 const FLAT: &str = "flat, nanoseconds";
-const AVRO: &str = "Avro, connect times";
+const AVRO: &str = "Avro";
 /// `bigint.unsigned.handling.mode=long`.
 const LONG: &[&str] = &["default", "no schemas", FLAT];
 

@@ -160,14 +160,21 @@ impl Source {
 
     /// Waits until every topic of a connector holds its records; fails when the connector does.
     fn wait(&self, setting: &Setting, count: impl Fn(i64) -> i64) {
-        let consumer: BaseConsumer = kafka::client().create().expect("a consumer");
+        let client = || -> BaseConsumer { kafka::client().create().expect("a consumer") };
+        let mut consumer = client();
         for family in self.families {
             let (topic, wanted) = (self.topic(setting, family.name), count(self.cases[family.name].len() as i64));
             let mut seen = 0;
             eventually(&format!("{topic} ({}) holds {wanted} records", setting.name), || {
                 self.connectors.iter().for_each(Connector::assert_alive);
-                let ends = consumer.fetch_watermarks(&topic, 0, Duration::from_secs(5));
-                let end = ends.map_or(0, |(_, end)| end);
+                let end = match consumer.fetch_watermarks(&topic, 0, Duration::from_secs(5)) {
+                    Ok((_, end)) => end,
+                    // A client that asked for a topic before it was there may not see it for a minute after it is.
+                    Err(_) => {
+                        consumer = client();
+                        0
+                    }
+                };
                 if end != seen {
                     seen = end;
                     println!("{topic} ({}): {end} of {wanted}", setting.name);

@@ -22,7 +22,8 @@ says which column lastword made (or, under *same type*, which column was there b
 
 Settings: *default* is JSON with schemas and `column.propagate.source.type`; *no schemas* is JSON without, into tables that are there;
 *texts* has decimals, times, spans and bytes as text (`string`, `isostring`, `hex`), unsigned bigint `precise`; *flat, nanoseconds* is
-flattened, binary as base64; *Avro, connect times* goes through a schema registry. A negative zero is zero in MariaDB and SQLite.
+flattened, binary as base64; *Avro* goes through a schema registry, from MariaDB with times
+by `connect`. A negative zero is zero in MariaDB and SQLite.
 ";
 
 /// Destination and tables, with the head of their column.

@@ -194,6 +194,7 @@ mod tests {
             has_token: false,
             has_deleted: false,
             delete_has_effects: false,
+            remarks: Vec::new(),
         }
     }
 

@@ -63,8 +63,16 @@ impl MysqlSession {
         let twice = [&names[..], &names[..]].concat();
         let delete_has_effects = !self.query(EFFECTS, &twice).await?.is_empty();
         let (primary_key, unique_keys) = (Vec::new(), Vec::new());
-        let mut shape =
-            TableShape { name, columns, primary_key, unique_keys, has_token, has_deleted, delete_has_effects };
+        let mut shape = TableShape {
+            name,
+            columns,
+            primary_key,
+            unique_keys,
+            has_token,
+            has_deleted,
+            delete_has_effects,
+            remarks: Vec::new(),
+        };
         take_indexes(&mut shape, &self.query(INDEXES, &names).await?);
         Ok(Some(shape))
     }

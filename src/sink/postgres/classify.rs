@@ -150,7 +150,11 @@ fn meaning(code: &str) -> Meaning {
         "22021" | "22P05" => (Record, "text holds a character that the database's encoding has not", ""),
         "22P02" | "22032" => (Record, "text is not in the form of its type", ""),
         "23502" => (Record, "NULL in a NOT NULL column", ""),
-        "23503" => (Record, "a foreign key is violated", "drop it: rows of several tables arrive in no fixed order"),
+        "23503" => (
+            Record,
+            "a foreign key is violated",
+            "rows of several tables arrive in no fixed order: it is tried again for some seconds; drop the key here if that is not enough",
+        ),
         "23505" => (Record, "a unique key other than the business key is violated", ""),
         "23514" => (Record, "a CHECK constraint is violated, or no partition takes the row", ""),
         "23P01" => (Record, "an exclusion constraint is violated", ""),

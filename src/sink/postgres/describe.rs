@@ -28,10 +28,43 @@ impl PostgresSession {
         let columns = self.columns(&name).await?;
         let has = |column: &str| columns.iter().any(|known| known.name == column);
         let (has_token, has_deleted) = (has(TOKEN_COLUMN), has(DELETED_COLUMN));
-        let columns = columns.into_iter().filter(|c| c.name != TOKEN_COLUMN && c.name != DELETED_COLUMN).collect();
+        let columns: Vec<Column> =
+            columns.into_iter().filter(|c| c.name != TOKEN_COLUMN && c.name != DELETED_COLUMN).collect();
         let (primary_key, unique_keys) = keys_of(&keys);
         let delete_has_effects = *effects == Value::Bool(true);
-        Ok(Some(TableShape { name, columns, primary_key, unique_keys, has_token, has_deleted, delete_has_effects }))
+        let remarks = self.remarks(oid, &columns).await?;
+        Ok(Some(TableShape {
+            name,
+            columns,
+            primary_key,
+            unique_keys,
+            has_token,
+            has_deleted,
+            delete_has_effects,
+            remarks,
+        }))
+    }
+
+    /// See [`TableShape::remarks`].
+    async fn remarks(&mut self, oid: &Value, columns: &[Column]) -> Result<Vec<String>, Failure> {
+        let sql = include_str!("../../../sql/postgres/describe_remarks.sql");
+        let rows = self.query(sql, std::slice::from_ref(oid)).await?;
+        let text = |row: &[Value], at: usize| row.get(at).and_then(Value::as_text).unwrap_or_default().to_owned();
+        let identities = columns.iter().filter(|column| column.identity);
+        let identities = identities.map(|column| {
+            format!("{:?} is GENERATED ALWAYS AS IDENTITY: rows come with its value, no update changes it", column.name)
+        });
+        let others = rows.iter().map(|row| {
+            let (name, other) = (text(row, 1), text(row, 2));
+            match text(row, 0).as_str() {
+                "trigger" => format!("trigger {name:?} may change or drop rows before they are written"),
+                "parent" => format!(
+                    "foreign key {name:?}: a row waits for its parent in {other}, some seconds, then goes to quarantine"
+                ),
+                _ => format!("foreign key {name:?}: rows of {other} hang on its rows; a delete follows their rule"),
+            }
+        });
+        Ok(others.chain(identities).collect())
     }
 
     /// The columns of a table, lastword's own among them; none if there is no such table.

@@ -4,6 +4,7 @@ mod collecting;
 mod convergence;
 mod describing;
 mod every_type;
+mod existing;
 mod failing;
 mod guards;
 mod races;
@@ -109,6 +110,13 @@ async fn known(session: &mut PostgresSession, name: &TableName, rule: Rule) -> A
 
 async fn run(session: &mut PostgresSession, sql: &str) {
     session.execute(sql, &[]).await.unwrap_or_else(|failure| panic!("{failure}: {sql}"));
+}
+
+/// Extensions belong to the whole database, and two sessions that make one at once collide, `if not exists` or not.
+async fn extensions(session: &mut PostgresSession, names: &[&str]) {
+    let make: Vec<String> = names.iter().map(|name| format!("create extension if not exists {name};")).collect();
+    let sql = format!("begin; select pg_advisory_xact_lock(7345201); {} commit", make.concat());
+    run(session, &sql).await;
 }
 
 /// The result as text, rows by `;`, columns by `,`.

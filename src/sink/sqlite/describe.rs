@@ -118,6 +118,7 @@ fn shape(name: &TableName, rows: &[Vec<Value>], strict: bool) -> TableShape {
         has_token,
         has_deleted,
         delete_has_effects: false,
+        remarks: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ fn table(delete: DeleteMode, storage: TokenStorage) -> Table {
             has_token: true,
             has_deleted: delete == DeleteMode::Soft,
             delete_has_effects: false,
+            remarks: Vec::new(),
         },
         contract: Contract::FinalState,
         delete,

@@ -6,7 +6,8 @@ use crate::core::table::ColumnType;
 #[tokio::test]
 async fn columns_keys_and_reasons() {
     let mut s = session().await;
-    run(&mut s, "create extension if not exists citext; drop table if exists d_columns cascade; drop collation if exists d_ci;
+    extensions(&mut s, &["citext"]).await;
+    run(&mut s, "drop table if exists d_columns cascade; drop collation if exists d_ci;
         create collation d_ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         drop type if exists d_mood; create type d_mood as enum ('a'); drop domain if exists d_positive; create domain d_positive as int;
         create table d_columns (

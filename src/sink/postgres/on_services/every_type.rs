@@ -40,8 +40,8 @@ async fn types(s: &mut PostgresSession) {
     static MADE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
     let made = MADE.get_or_init(|| async {
         let mut s = session().await;
-        run(&mut s, "create extension if not exists hstore; create extension if not exists citext; create extension if not exists ltree;
-            create extension if not exists isn; drop schema if exists \"e T\" cascade; create schema \"e T\"; set search_path = \"e T\", public;
+        extensions(&mut s, &["hstore", "citext", "ltree", "isn"]).await;
+        run(&mut s, "drop schema if exists \"e T\" cascade; create schema \"e T\"; set search_path = \"e T\", public;
             create type mood as enum ('sad', 'so, so', 'ha\"p\\py'); create domain positive as int not null check (value > 0);
             create domain short as varchar(3); create domain shorts as short[]; create domain moods as mood[];
             create type pair as (a int, b text);
