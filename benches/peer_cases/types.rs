@@ -75,15 +75,15 @@ fn numbers() -> Vec<Case> {
         into(
             "id integer primary key, v numeric",
             one(
-                "PostgreSQL: `NaN` in a `numeric` (`decimal.handling.mode=string`)",
+                "PostgreSQL: NaN in a `numeric` (`decimal.handling.mode=string` sends `NAN`)",
                 Postgres,
                 json!({"type": "string"}),
-                json!("NaN"),
+                json!("NAN"),
                 "NaN",
             ),
         ),
         one("PostgreSQL: NaN in a `double precision`", Postgres, json!({"type": "double"}), json!("NaN"), "NaN"),
-        one("MariaDB: the same, which it does not have", Mysql, json!({"type": "double"}), json!("NaN"), "NaN"),
+        one("MariaDB: NaN, which it does not have", Mysql, json!({"type": "double"}), json!("NaN"), "NaN"),
         one(
             "PostgreSQL: `BIGINT UNSIGNED` 2^64−1 (comes as −1, source types propagated)",
             Postgres,
@@ -302,7 +302,7 @@ fn captured() -> Vec<Case> {
         )),
         mariadb(evolving(capture("MariaDB, captured: the same", "mariadb", "schema_change", "profiles"))),
         only_keys(capture(
-            "captured: every type of PostgreSQL into a table that the sinks make; which rows arrive",
+            "captured: every type of PostgreSQL into a table that the sinks make, no extensions installed; which rows arrive",
             "postgresql",
             "all_types",
             "all_types",
