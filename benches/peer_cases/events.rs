@@ -7,30 +7,35 @@ use crate::support::captures::Captured;
 /// The text that stands for a large value that an update left alone.
 pub const UNAVAILABLE: &str = "__debezium_unavailable_value";
 
-/// A source table: `id` and columns of text.
+/// A source table: `id` and other columns, each with its Connect schema.
 pub struct Table {
-    columns: &'static [&'static str],
+    columns: Vec<(&'static str, Value)>,
 }
 
 impl Table {
-    /// With these columns beside `id`.
-    pub fn new(columns: &'static [&'static str]) -> Self {
+    /// With these columns of text beside `id`.
+    pub fn new(columns: &[&'static str]) -> Self {
+        Self::typed(columns.iter().map(|column| (*column, json!({"type": "string"}))).collect())
+    }
+
+    /// With these columns, all nullable.
+    pub fn typed(columns: Vec<(&'static str, Value)>) -> Self {
         Self { columns }
     }
 
     /// A row that was inserted.
-    pub fn insert(&self, partition: i32, lsn: u64, id: i32, values: &[&str]) -> Vec<Captured> {
+    pub fn insert<V: Into<Value> + Clone>(&self, partition: i32, lsn: u64, id: i32, values: &[V]) -> Vec<Captured> {
         vec![self.event("c", partition, lsn, Some(id), Value::Null, self.row(id, values))]
     }
 
     /// A row that was updated.
-    pub fn update(&self, partition: i32, lsn: u64, id: i32, values: &[&str]) -> Vec<Captured> {
+    pub fn update<V: Into<Value> + Clone>(&self, partition: i32, lsn: u64, id: i32, values: &[V]) -> Vec<Captured> {
         vec![self.event("u", partition, lsn, Some(id), Value::Null, self.row(id, values))]
     }
 
     /// A row that was deleted, with the null behind it.
     pub fn delete(&self, partition: i32, lsn: u64, id: i32) -> Vec<Captured> {
-        let event = self.event("d", partition, lsn, Some(id), self.row(id, &[]), Value::Null);
+        let event = self.event("d", partition, lsn, Some(id), self.row::<Value>(id, &[]), Value::Null);
         let null = Captured { payload: None, ..event.clone() };
         vec![event, null]
     }
@@ -45,11 +50,11 @@ impl Table {
         vec![self.event("t", partition, lsn, None, Value::Null, Value::Null)]
     }
 
-    fn row(&self, id: i32, values: &[&str]) -> Value {
+    fn row<V: Into<Value> + Clone>(&self, id: i32, values: &[V]) -> Value {
         let mut row = Map::new();
         row.insert("id".to_owned(), json!(id));
-        for (at, column) in self.columns.iter().enumerate() {
-            row.insert((*column).to_owned(), values.get(at).map_or(Value::Null, |value| json!(value)));
+        for (at, (column, _)) in self.columns.iter().enumerate() {
+            row.insert((*column).to_owned(), values.get(at).cloned().map_or(Value::Null, Into::into));
         }
         Value::Object(row)
     }
@@ -79,7 +84,12 @@ impl Table {
     fn schema(&self) -> Value {
         let field = |kind: &str, name: &str, optional: bool| json!({"type": kind, "optional": optional, "field": name});
         let mut columns = vec![field("int32", "id", false)];
-        columns.extend(self.columns.iter().map(|column| field("string", column, true)));
+        columns.extend(self.columns.iter().map(|(column, schema)| {
+            let mut schema = schema.clone();
+            schema["optional"] = json!(true);
+            schema["field"] = json!(column);
+            schema
+        }));
         let row = |name: &str| json!({"type": "struct", "fields": columns, "optional": true, "name": "shop.public.people.Value", "field": name});
         let text = ["version", "connector", "name", "snapshot", "db", "sequence", "schema", "table"];
         let mut source: Vec<Value> = text.iter().map(|name| field("string", name, true)).collect();

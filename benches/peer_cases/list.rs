@@ -25,24 +25,31 @@ pub struct Case {
     pub partitions: i32,
     /// The table, if it is there before: what stands between its parentheses.
     pub table: Option<&'static str>,
+    /// A statement before that, with its type for example.
+    pub before: Option<&'static str>,
+    /// How far lastword changes tables; the JDBC sink always has `schema.evolution=basic`.
+    pub evolve: &'static str,
     /// Columns that are compared.
     pub columns: Vec<String>,
     /// What happens.
     pub steps: Vec<Step>,
-    /// Rows of the source, cells with a space between them.
-    pub truth: Vec<String>,
+    /// Rows of the source.
+    pub truth: Vec<Vec<String>>,
 }
 
 impl Case {
-    fn new(name: &'static str, columns: &[&str], steps: Vec<Step>, truth: &[&str]) -> Self {
+    /// Into a table of PostgreSQL that the sinks make; `truth` has a space between cells.
+    pub fn new(name: &'static str, columns: &[&str], steps: Vec<Step>, truth: &[&str]) -> Self {
         Self {
             name,
             dialect: Dialect::Postgres,
             partitions: 2,
             table: None,
+            before: None,
+            evolve: "none",
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
             steps,
-            truth: truth.iter().map(|row| (*row).to_owned()).collect(),
+            truth: truth.iter().map(|row| row.split(' ').map(str::to_owned).collect()).collect(),
         }
     }
 }
@@ -54,6 +61,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(contents());
     cases.extend(uniques());
     cases.extend(captured());
+    cases.extend(super::types::cases());
     cases
 }
 
@@ -208,23 +216,28 @@ fn uniques() -> Vec<Case> {
     ]
 }
 
+/// What a real connector wrote of a table, and the table's contents in the end.
+pub fn capture(name: &'static str, connector: &str, scenario: &str, table: &str) -> Case {
+    let path = captures::file(connector, "json-schemas", scenario).expect("a capture");
+    let mut records = captures::read(&path);
+    records.retain(|record| record.topic.ends_with(&format!(".{table}")));
+    let expected = captures::expected(connector, scenario).into_iter().find(|expected| expected.table == table);
+    let expected = expected.expect("expected contents");
+    let cell = |cell: &Option<String>| cell.as_deref().unwrap_or("NULL").to_owned();
+    Case {
+        partitions: 4,
+        columns: expected.columns.clone(),
+        truth: expected.rows.iter().map(|row| row.iter().map(cell).collect()).collect(),
+        ..Case::new(name, &[], vec![Step::Deliver(records)], &[])
+    }
+}
+
 /// Records of a real connector, in the order of their offsets.
 fn captured() -> Vec<Case> {
-    let case = |name, scenario: &str, table: &str| {
-        let path = captures::file("postgresql", "json-schemas", scenario).expect("a capture");
-        let mut records = captures::read(&path);
-        records.retain(|record| record.topic.ends_with(&format!(".{table}")));
-        let expected = captures::expected("postgresql", scenario).into_iter().find(|expected| expected.table == table);
-        let expected = expected.expect("expected contents");
-        let row = |row: &Vec<Option<String>>| {
-            row.iter().map(|cell| cell.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(" ")
-        };
-        Case {
-            partitions: 4,
-            columns: expected.columns.clone(),
-            truth: expected.rows.iter().map(row).collect(),
-            ..Case::new(name, &[], vec![Step::Deliver(records), Step::Again(0), Step::Again(1)], &[])
-        }
+    let case = |name, scenario, table| {
+        let mut case = capture(name, "postgresql", scenario, table);
+        case.steps.extend([0, 1].map(Step::Again));
+        case
     };
     vec![
         case(

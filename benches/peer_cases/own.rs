@@ -13,9 +13,9 @@ pub struct Own {
 }
 
 impl Own {
-    /// Everything is at its default but the name of the table.
-    pub fn new(database: &Database, topic: &str, table: &str) -> Self {
-        let rules = format!("[[table]]\ntopic = {topic:?}\ninto = {table:?}\n");
+    /// Everything is at its default but the name of the table, and `evolve` where the case says so.
+    pub fn new(database: &Database, topic: &str, table: &str, evolve: &str) -> Self {
+        let rules = format!("[[table]]\ntopic = {topic:?}\ninto = {table:?}\nevolve = {evolve:?}\n");
         Self {
             program: over_kafka(database, &[topic.to_owned()], &rules),
             topic: topic.to_owned(),

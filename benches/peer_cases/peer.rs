@@ -31,10 +31,14 @@ impl Peer {
         let (_, rest) = database.url.split_once("://").expect("a URL");
         let (user, place) = rest.rsplit_once('@').expect("a user");
         let (user, password) = user.split_once(':').unwrap_or((user, ""));
-        let protocol = if database.dialect == Dialect::Mysql { "mariadb" } else { "postgresql" };
+        // Without the setting no text goes into a PostgreSQL column of another type.
+        let (protocol, setting) = match database.dialect {
+            Dialect::Mysql => ("mariadb", ""),
+            _ => ("postgresql", "?stringtype=unspecified"),
+        };
         let config = json!({
             "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector", "tasks.max": "1", "topics": topic,
-            "connection.url": format!("jdbc:{protocol}://{place}"),
+            "connection.url": format!("jdbc:{protocol}://{place}{setting}"),
             "connection.username": user, "connection.password": password,
             "connection.pool.min_size": "1", "connection.pool.max_size": "2", "connection.pool.acquire_increment": "1",
             "insert.mode": "upsert", "delete.enabled": "true", "truncate.enabled": "true",

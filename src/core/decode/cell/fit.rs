@@ -31,7 +31,9 @@ pub(super) fn fit(value: Value, column: &ColumnType, rules: &CellRules) -> Read 
             fit(value, column, rules)
         }
         (ColumnType::Bool | ColumnType::Int { .. } | ColumnType::Year, value) => fit_whole(value, column),
-        (ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. }, value) => fit_number(value, column),
+        (ColumnType::Float32 | ColumnType::Float64 | ColumnType::Decimal { .. }, value) => {
+            existing(fit_number(value, column)?, rules.dialect)
+        }
         (ColumnType::Bytes { max_bytes }, Value::Bytes(bytes)) => fit_bytes(bytes, *max_bytes),
         (ColumnType::Bytes { max_bytes }, Value::Geometry { srid, wkb }) => {
             fit_bytes(wkb::ewkb(srid, &wkb).into(), *max_bytes)
@@ -162,6 +164,21 @@ fn fit_number(value: Value, column: &ColumnType) -> Read {
         (ColumnType::Float64, Value::Decimal(digits)) => words::same_float(&digits).map(Value::Float64),
         (_, Value::Float64(_) | Value::Int(_)) => Err(no("a number with more digits than the column holds")),
         _ => Err(OTHER),
+    }
+}
+
+/// Refuses what no column of the destination has: MySQL neither NaN nor infinities, and SQLite stores NaN as NULL.
+fn existing(number: Value, dialect: Option<Dialect>) -> Read {
+    let (nan, finite) = match &number {
+        Value::Float32(number) => (number.is_nan(), number.is_finite()),
+        Value::Float64(number) => (number.is_nan(), number.is_finite()),
+        Value::Decimal(digits) => (*digits == "NaN", digits.ends_with(|last: char| last.is_ascii_digit())),
+        _ => (false, true),
+    };
+    match (dialect, &number) {
+        (Some(Dialect::Mysql), _) if !finite => Err(no("NaN or an infinite number")),
+        (Some(Dialect::Sqlite), Value::Float32(_) | Value::Float64(_)) if nan => Err(no("NaN")),
+        _ => Ok(number),
     }
 }
 

@@ -244,6 +244,26 @@ fn infinite_times_are_known_by_their_numbers() {
     assert!(fitted("2932896", WireType::Date, ColumnType::Date, &mysql).is_ok());
 }
 
+/// What a destination does not have is refused with a column's name, so that `on_unrepresentable` can decide.
+#[test]
+fn numbers_that_a_destination_lacks_do_not_fit() {
+    let nothing_fits = |dialect, json, wire: WireType, column| {
+        let rules = CellRules { dialect: Some(dialect), ..CellRules::default() };
+        matches!(fitted(json, wire, column, &rules), Err(Misfit::DoesNotFit(_)))
+    };
+    for column in [ColumnType::Float32, ColumnType::Float64, ColumnType::Decimal { limit: Some((5, 2)) }] {
+        for (json, wire) in
+            [("\"NaN\"", WireType::Float64), ("\"-Infinity\"", WireType::Float32), ("\"NaN\"", WireType::Text)]
+        {
+            assert!(nothing_fits(Dialect::Mysql, json, wire.clone(), column.clone()), "{json} {wire:?} {column:?}");
+            assert!(!nothing_fits(Dialect::Mysql, "1.5", WireType::Float64, column.clone()));
+        }
+    }
+    assert!(nothing_fits(Dialect::Sqlite, "\"NaN\"", WireType::Float64, ColumnType::Float64));
+    assert!(!nothing_fits(Dialect::Sqlite, "\"Infinity\"", WireType::Float64, ColumnType::Float64));
+    assert!(!nothing_fits(Dialect::Postgres, "\"NaN\"", WireType::Float64, ColumnType::Float64));
+}
+
 #[test]
 fn times_keep_every_digit_or_are_refused() {
     let nanos = |column| typed("1", WireType::Timestamp(Unit::Nanos), column);
@@ -459,6 +479,8 @@ fn the_nearest_value_is_what_the_table_says() {
         Some(Value::Decimal("99.9".into()))
     );
     assert_eq!(nearest("\"NaN\"", WireType::Float64, int(8, false)), None);
+    assert_eq!(nearest("\"NaN\"", WireType::Float64, ColumnType::Float64), None);
+    assert_eq!(nearest("\"Infinity\"", WireType::Float64, ColumnType::Float64), Some(Value::Float64(f64::MAX)));
     assert_eq!(nearest("1e300", WireType::Float64, ColumnType::Float32), Some(Value::Float32(f32::MAX)));
     assert_eq!(nearest("\"äöüß\"", WireType::Text, ColumnType::Text { max_chars: Some(3) }), Some(Value::text("äöü")));
     assert_eq!(nearest("-2147472692", WireType::Date, ColumnType::Date), Some(Value::Date(2_932_896)));
