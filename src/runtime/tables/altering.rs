@@ -23,7 +23,7 @@ use crate::core::dialect::Dialect;
 use crate::core::dialect::alter::{self, Definition, Remedy};
 use crate::core::event::{Op, Rejection};
 use crate::core::evolve::{Difference, Evolve, Lack, Shown, differences, join};
-use crate::core::failure::Failure;
+use crate::core::failure::{Class, Failure};
 use crate::core::table::{Column, Contract, Table, TableName, TableShape, fnv1a, side_table_name};
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
@@ -96,7 +96,7 @@ impl Tables {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(false) => before = found,
-                Err(Refused::Database(failure)) if failure.is_lock_timeout() && !failure.connection_lost => {
+                Err(Refused::Database(failure)) if failure.class == Class::Transient && !failure.connection_lost => {
                     tries += 1;
                     if tries >= TRIES {
                         let what = format!("{} is in use: {failure}; trying again: {}", shape.name, text_of(&remedies));
@@ -166,7 +166,7 @@ impl Tables {
                 let found = session.query("select get_lock(?, ?)", &[Value::from(lock_name(number)), wait]).await?;
                 if found.first().and_then(|row| row.first()?.as_int()) != Some(1) {
                     let what = format!("another process alters {name}");
-                    return Err(Failure::new(crate::core::failure::Class::Transient, "mysql 1205", what));
+                    return Err(Failure::new(Class::Transient, "mysql 1205", what));
                 }
                 session.execute(&format!("set session lock_wait_timeout = {WAIT_S}"), &[]).await.map(drop)
             }
@@ -238,7 +238,8 @@ async fn run(session: &mut Session, table: &TableName, statement: &str) -> Resul
     match session.execute(statement, &[]).await {
         Ok(_) => Ok(()),
         Err(failure) if is_there_already(&failure) => Ok(()),
-        Err(failure) if failure.connection_lost || failure.is_lock_timeout() => Err(Refused::Database(failure)),
+        // A deadlock with another process' statement, say: nothing is wrong with this one.
+        Err(failure) if failure.class == Class::Transient || failure.connection_lost => Err(Refused::Database(failure)),
         Err(failure) => {
             let what = format!("{table} cannot be altered: {failure}; the statement was: {statement}");
             Err(Refused::Table(Rejection::table("cannot_alter", what)))
