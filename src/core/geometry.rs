@@ -1,6 +1,10 @@
 //! Well-known binary of shapes (OGC WKB), and the form of it that carries a reference system (EWKB of PostGIS).
 
+mod turned;
+
 use bytes::Bytes;
+
+pub use turned::little_endian;
 
 /// Bit of the type in EWKB that says that a reference system follows.
 const HAS_SRID: u32 = 0x2000_0000;

@@ -36,4 +36,3 @@ pub mod unavailable;
 pub mod value;
 pub mod verdict;
 pub mod wire;
-pub mod wkb;

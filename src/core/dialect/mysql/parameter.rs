@@ -4,9 +4,9 @@
 use bytes::Bytes;
 
 use crate::core::decimal;
+use crate::core::geometry;
 use crate::core::table::{Column, ColumnType};
 use crate::core::value::Value;
-use crate::core::wkb;
 
 type Native = Result<Option<Value>, &'static str>;
 
@@ -77,7 +77,7 @@ pub fn bits_number(length: u32, bytes: &[u8]) -> Option<u64> {
 /// A shape as both servers store it: its reference system in four bytes, then well-known binary. Whatever order a reference system
 /// has for its axes, here x comes first, as it does in events.
 fn shape(srid: Option<i32>, wkb: &[u8]) -> Result<Bytes, &'static str> {
-    let wkb = wkb::little_endian(wkb)?;
+    let wkb = geometry::little_endian(wkb)?;
     Ok([&srid.unwrap_or(0).to_le_bytes()[..], &wkb].concat().into())
 }
 

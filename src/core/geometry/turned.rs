@@ -1,4 +1,4 @@
-//! Well-known binary, the common form of shapes (OGC Simple Feature Access, part 1): a byte order, a type, coordinates.
+//! Shapes in one byte order, as MySQL and MariaDB store them (OGC Simple Feature Access, part 1: a byte order, a type, coordinates).
 
 /// Deepest collection in a collection.
 const DEPTH_MAX: usize = 32;
