@@ -208,18 +208,8 @@ async fn judge(
                 continue;
             }
         };
-        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
-        let key = event.key.as_ref().map(|key| &*key.schema);
         let has_position = !event.position.is_none();
-        let met = Met {
-            topic: &topic.topic,
-            source: &event.table,
-            op: event.op,
-            row,
-            key,
-            position: &event.position,
-            misfit: None,
-        };
+        let met = Met::of(&topic.topic, &event);
         let known = findings.get(&(event.table.clone(), has_position));
         if known.is_some_and(|finding| finding.verdict == "refused") {
             continue;

@@ -244,18 +244,7 @@ impl Reading<'_> {
         if self.table.is_some() || event.op != Op::Upsert {
             return Ok(());
         }
-        let row = event.after.as_ref().map(|row| &*row.schema);
-        let key = event.key.as_ref().map(|key| &*key.schema);
-        let met = Met {
-            topic: &record.at.topic,
-            source: &event.table,
-            op: event.op,
-            row,
-            key,
-            position: &event.position,
-            misfit: None,
-        };
-        match tables.resolve(met).await {
+        match tables.resolve(Met::of(&record.at.topic, event)).await {
             Ok(Resolved::Rows(mapping)) if mapping.order == OrderPolicy::Source => {
                 self.table = Some(Arc::clone(&mapping.table));
                 Ok(())

@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::config::checked::{Config, Ruled, TableRule, TopicRule};
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl;
-use crate::core::event::{Op, Rejection, RowSchema, SourcePosition, SourceTable};
+use crate::core::event::{Op, RawEvent, Rejection, RowSchema, SourcePosition, SourceTable};
 use crate::core::evolve::{Shown, differences};
 use crate::core::failure::{Class, Failure};
 use crate::core::mapping::Mapping;
@@ -85,6 +85,15 @@ pub struct Met<'a> {
     pub position: &'a SourcePosition,
     /// A column that could not hold a value of it, as it was described last.
     pub misfit: Option<&'a str>,
+}
+
+impl<'a> Met<'a> {
+    /// What an event shows.
+    pub fn of(topic: &'a str, event: &'a RawEvent<'_>) -> Self {
+        let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
+        let key = event.key.as_ref().map(|key| &*key.schema);
+        Self { topic, source: &event.table, op: event.op, row, key, position: &event.position, misfit: None }
+    }
 }
 
 /// A statement that a check would have run, or that someone else has to run.

@@ -26,7 +26,7 @@ impl Planner {
         event: &RawEvent<'_>,
         lookup: &mut L,
     ) -> Result<Resolved, Refused> {
-        let met = met(topic, event);
+        let met = Met::of(topic, event);
         let (row, key) = (met.row, met.key);
         let has_position = !event.position.is_none();
         let id = |schema: Option<&RowSchema>| schema.map_or(0, |schema| schema.id);
@@ -57,16 +57,10 @@ impl Planner {
         lookup: &mut L,
     ) -> Result<Option<Arc<Mapping>>, Failure> {
         let Some(column) = why.misfit.as_deref() else { return Ok(None) };
-        match lookup.resolve(Met { misfit: Some(column), ..met(topic, event) }).await {
+        match lookup.resolve(Met { misfit: Some(column), ..Met::of(topic, event) }).await {
             Ok(Resolved::Rows(newer)) if newer.table.id != mapping.table.id => Ok(Some(newer)),
             Ok(_) | Err(Refused::Table(_)) => Ok(None),
             Err(Refused::Database(failure)) => Err(failure),
         }
     }
-}
-
-fn met<'e>(topic: &'e str, event: &'e RawEvent<'_>) -> Met<'e> {
-    let row = event.after.as_ref().or(event.before.as_ref()).map(|row| &*row.schema);
-    let key = event.key.as_ref().map(|key| &*key.schema);
-    Met { topic, source: &event.table, op: event.op, row, key, position: &event.position, misfit: None }
 }
