@@ -80,6 +80,14 @@ impl Tables {
             let resolved = |(found, remedy): (&Difference, &Remedy)| rule.evolve.resolves(&found.lack) && remedy.runs;
             // A statement that changes nothing (a column whose name differs in case only) would be run for ever.
             let runs = found.iter().zip(&remedies).all(resolved) && found != before;
+            if !runs && self.may_change {
+                // What cannot be run was perhaps made of two looks, with another process' statement between them.
+                let again = self.find(session, &spec.name).await?.unwrap_or_else(|| shape.clone());
+                if again != shape {
+                    shape = again;
+                    continue;
+                }
+            }
             if !runs || !self.may_change {
                 self.planned(remedies.iter().map(|remedy| Planned {
                     table: shape.name.to_string(),
