@@ -11,7 +11,7 @@
 //! | instant | timestamptz | datetime(6) in UTC (TIMESTAMP ends in 2038) | TIMESTAMPTZ_TEXT |
 //! | time with an offset, interval or duration | timetz, interval | varchar(100) | TIMETZ_TEXT, DURATION_TEXT |
 //! | uuid | uuid | uuid (MariaDB from 10.7), char(36) | UUID_TEXT |
-//! | json | jsonb | json | JSON_TEXT |
+//! | json | json, jsonb where the source says so | json | JSON_TEXT |
 //! | text, enum, set | varchar(n), inet, ranges … as declared, text | varchar(n) as declared, longtext | TEXT |
 //! | xml | xml | longtext | TEXT |
 //! | ltree, tsvector | ltree or text, tsvector | longtext | TEXT |

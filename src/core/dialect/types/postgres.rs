@@ -66,7 +66,9 @@ fn only_value(field: &Field, server: &Server) -> String {
     match &field.kind {
         WireType::Text => text(field.declared.as_ref(), server),
         WireType::VariableDecimal => "numeric".to_owned(),
-        WireType::Json => "jsonb".to_owned(),
+        // Only what is known to be normalized already: `jsonb` forgets equal names and the spelling of numbers.
+        WireType::Json if field.declared.as_ref().is_some_and(|declared| declared.kind == "JSONB") => "jsonb".to_owned(),
+        WireType::Json => "json".to_owned(),
         WireType::Xml => "xml".to_owned(),
         WireType::Interval | WireType::Duration(_) | WireType::Structured(Structured::Duration) => {
             "interval".to_owned()
@@ -190,7 +192,9 @@ mod tests {
             (WireType::Enum, "MOOD", None, "text", None, KEY_TEXT),
             (WireType::EnumSet, "SET", None, "text", None, KEY_TEXT),
             (WireType::Uuid, "UUID", None, "uuid", None, "uuid"),
-            (WireType::Json, "JSON", None, "jsonb", None, KEY_TEXT),
+            (WireType::Json, "JSON", None, "json", None, KEY_TEXT),
+            (WireType::Json, "", None, "json", None, KEY_TEXT),
+            (WireType::Json, "JSONB", None, "jsonb", None, KEY_TEXT),
             (WireType::Xml, "XML", None, "xml", None, KEY_TEXT),
             (WireType::Bits { length: Some(5) }, "BIT", Some(5), "bit(5)", None, "bit(5)"),
             (WireType::Bits { length: Some(5) }, "VARBIT", Some(5), "bytea", None, "bytea"),
