@@ -46,12 +46,15 @@ impl Fact {
     }
 }
 
-const PRECISE: &[&str] = &["default", "no schemas", FLAT, AVRO];
+const PRECISE: &[&str] = &["default", MICROS, "no schemas", FLAT, AVRO];
 const TEXTS: &[&str] = &["texts"];
+const MICROS: &str = "microseconds";
 const FLAT: &str = "flat, nanoseconds";
 const AVRO: &str = "Avro";
 /// `bigint.unsigned.handling.mode=long`.
-const LONG: &[&str] = &["default", "no schemas", FLAT];
+const LONG: &[&str] = &["default", MICROS, "no schemas", FLAT];
+/// All but nanoseconds.
+const LATE: &[&str] = &["default", MICROS, "texts", "no schemas", AVRO];
 
 const fn postgres(
     sql: &'static str,
@@ -105,14 +108,8 @@ pub(super) const FACTS: &[Fact] = &[
     postgres("date", &["'infinity'", "'-infinity'"], &[], Always, "sent as a day that exists, or as none that does"),
     postgres("time", &["'24:00:00'"], TEXTS, Always, MIDNIGHT),
     postgres("time(3)", &["'24:00:00'"], TEXTS, Always, MIDNIGHT),
-    postgres("timestamp", &["'1582-10-10 12:00:00'"], &["default", "texts", "no schemas", AVRO], Snapshot, SWITCH),
-    postgres(
-        "timestamp",
-        &["'0001-01-01 00:00:00'", "'0044-03-15 12:00:00 BC'"],
-        &["default", "texts", "no schemas", AVRO],
-        Snapshot,
-        EARLY,
-    ),
+    postgres("timestamp", &["'1582-10-10 12:00:00'"], LATE, Snapshot, SWITCH),
+    postgres("timestamp", &["'0001-01-01 00:00:00'", "'0044-03-15 12:00:00 BC'"], LATE, Snapshot, EARLY),
     postgres("timestamp", &["'infinity'", "'-infinity'"], TEXTS, Always, "sent as a time that exists"),
     postgres("timestamp(3)", &["'infinity'"], TEXTS, Always, "sent as a time that exists"),
     postgres(
@@ -132,6 +129,9 @@ pub(super) const FACTS: &[Fact] = &[
         WRAPS,
     ),
     postgres("timestamp(3)", &["'infinity'"], &[FLAT], Always, WRAPS),
+    postgres("time", &[], &[AVRO], Always, MILLIS),
+    postgres("timestamp", &[], &[AVRO], Always, MILLIS),
+    postgres("timestamp[]", &[], &[AVRO], Always, MILLIS),
     postgres("timestamptz", &["'1582-10-10 12:00:00+00'"], &[], Snapshot, SWITCH),
     postgres("timestamptz", &["'0001-01-01 00:00:00+00'", "'0044-03-15 12:00:00+00 BC'"], &[], Snapshot, EARLY),
     postgres("int[]", &["'{{1,2},{3,4}}'"], &[], Always, "inner lists are sent as NULL"),
@@ -149,7 +149,7 @@ pub(super) const FACTS: &[Fact] = &[
     mariadb("datetime", &["'0000-00-00 00:00:00'"], &[], Always, ZERO_DATE),
     mariadb("timestamp", &["'0000-00-00 00:00:00'"], &[], Snapshot, ZERO_DATE),
     mariadb("timestamp", &["'0000-00-00 00:00:00'"], &[], Stream, "stream: a zero date is sent as 1970-01-01"),
-    mariadb("datetime", &["'1582-10-10 12:00:00'"], &["default", "texts", "no schemas", AVRO], Snapshot, SWITCH),
+    mariadb("datetime", &["'1582-10-10 12:00:00'"], LATE, Snapshot, SWITCH),
     mariadb("datetime", &["'1000-01-01 00:00:00'", "'1582-10-10 12:00:00'"], &[FLAT], Always, WRAPS),
     mariadb("datetime(3)", &["'9999-12-31 23:59:59.999'"], &[FLAT], Always, WRAPS),
     mariadb("datetime(6)", &["'9999-12-31 23:59:59.999999'"], &[FLAT], Always, WRAPS),

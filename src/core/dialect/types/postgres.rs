@@ -67,7 +67,9 @@ fn only_value(field: &Field, server: &Server) -> String {
         WireType::Text => text(field.declared.as_ref(), server),
         WireType::VariableDecimal => "numeric".to_owned(),
         // Only what is known to be normalized already: `jsonb` forgets equal names and the spelling of numbers.
-        WireType::Json if field.declared.as_ref().is_some_and(|declared| declared.kind == "JSONB") => "jsonb".to_owned(),
+        WireType::Json if field.declared.as_ref().is_some_and(|declared| declared.kind == "JSONB") => {
+            "jsonb".to_owned()
+        }
         WireType::Json => "json".to_owned(),
         WireType::Xml => "xml".to_owned(),
         WireType::Interval | WireType::Duration(_) | WireType::Structured(Structured::Duration) => {
