@@ -21,9 +21,9 @@ says which column lastword made (or, under *same type*, which column was there b
 - *connector*: the connector sends another value than the source has; lastword stores what was sent.
 
 Settings: *default* is JSON with schemas and `column.propagate.source.type`; *no schemas* is JSON without, into tables that are there;
-*texts* has decimals, times, spans and bytes as text (`string`, `isostring`, `hex`), unsigned bigint `precise`; *flat, nanoseconds* is
-flattened, binary as base64; *Avro* goes through a schema registry, from MariaDB with times
-by `connect`. A negative zero is zero in MariaDB and SQLite.
+*texts* has decimals, times, spans and bytes as text (`string`, `isostring`, `hex`), unsigned bigint `precise`; *microseconds* has times
+in these and binary as base64-url-safe; *flat, nanoseconds* is flattened, binary as base64; *Avro* goes through a schema registry, with
+times by `connect`. A negative zero is zero in MariaDB and SQLite.
 ";
 
 /// Destination and tables, with the head of their column.
