@@ -64,3 +64,17 @@ pub(super) fn native_type(
         Dialect::Sqlite => sqlite::column_type(field),
     })
 }
+
+/// Values that are kept as a JSON document where the database has no type for them.
+fn is_document(kind: &WireType) -> bool {
+    matches!(
+        kind,
+        WireType::Json
+            | WireType::Map
+            | WireType::Array(_)
+            | WireType::Vector { .. }
+            | WireType::SparseVector
+            | WireType::Circle
+            | WireType::Line
+    )
+}

@@ -8,6 +8,8 @@
 use crate::core::dialect::ddl::{Family, Server};
 use crate::core::wire::{Field, Geometry, Structured, TableSpec, WireType};
 
+use super::is_document;
+
 /// Bytes of an InnoDB index entry.
 const MYSQL_INDEX_BYTES: usize = 3072;
 /// Characters of a text key column in MySQL where the index has room for them.
@@ -63,13 +65,7 @@ pub(super) fn column_type(spec: &TableSpec, field: &Field, is_key: bool, server:
         | WireType::Interval
         | WireType::Duration(_)
         | WireType::Structured(Structured::ZonedTime | Structured::Duration) => SHORT_TEXT.to_owned(),
-        WireType::Json
-        | WireType::Map
-        | WireType::Array(_)
-        | WireType::Vector { .. }
-        | WireType::SparseVector
-        | WireType::Circle
-        | WireType::Line => "json".to_owned(),
+        kind if is_document(kind) => "json".to_owned(),
         WireType::Geometry(Geometry::Point) => "point".to_owned(),
         WireType::Geometry(_) => "geometry".to_owned(),
         _ => "longtext".to_owned(),

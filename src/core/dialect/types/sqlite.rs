@@ -6,6 +6,8 @@
 
 use crate::core::wire::{Field, Structured, Unit, WireType};
 
+use super::is_document;
+
 /// See [`super::native_type`].
 pub(super) fn column_type(field: &Field) -> String {
     let declared = field.declared.as_ref().map_or("", |declared| declared.kind.as_str());
@@ -27,13 +29,7 @@ pub(super) fn column_type(field: &Field) -> String {
         WireType::ZonedTime => "TIMETZ_TEXT",
         WireType::Interval | WireType::Duration(Unit::Millis | Unit::Micros) => "DURATION_TEXT",
         WireType::Uuid => "UUID_TEXT",
-        WireType::Json
-        | WireType::Map
-        | WireType::Array(_)
-        | WireType::Vector { .. }
-        | WireType::SparseVector
-        | WireType::Circle
-        | WireType::Line => "JSON_TEXT",
+        kind if is_document(kind) => "JSON_TEXT",
         // Bits of varying length come without their length: as bytes.
         WireType::Bits { length: Some(length) } if !matches!(declared, "VARBIT" | "BIT VARYING") => {
             return format!("BITS_TEXT({length})");
