@@ -128,8 +128,8 @@ fn silent() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::checked::{IdBytes, RegistryAuth, RegistryConfig};
     use crate::core::record::Headers;
+    use crate::source::registry::tests::config;
 
     fn records(at: &TopicPartition, generation: Generation, values: &[(i64, &'static [u8])]) -> LogEvent {
         let record = |(offset, value): &(i64, &'static [u8])| Record {
@@ -164,15 +164,7 @@ mod tests {
     /// under a new generation; other partitions go on.
     #[tokio::test]
     async fn a_registry_that_is_down_holds_up_its_partition_alone() {
-        let config = RegistryConfig {
-            urls: vec!["http://127.0.0.1:1".parse().expect("URL")],
-            ids: None,
-            id_bytes: IdBytes::Either,
-            auth: RegistryAuth::None,
-            ca_file: None,
-            certificate: None,
-            timeout: Duration::from_secs(5),
-        };
+        let config = config(vec!["http://127.0.0.1:1".parse().expect("URL")]);
         let (commands, mut told) = mpsc::unbounded_channel();
         let (control, mut lane_told) = mpsc::unbounded_channel();
         let registry = Registry::with(Some(&config), Vec::new()).expect("registry");

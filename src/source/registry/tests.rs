@@ -58,7 +58,8 @@ impl Fake {
     }
 }
 
-fn config(urls: Vec<Url>) -> RegistryConfig {
+/// Registries without a lock or a certificate.
+pub(crate) fn config(urls: Vec<Url>) -> RegistryConfig {
     RegistryConfig {
         urls,
         ids: None,
