@@ -1,7 +1,5 @@
 //! The round trips: every setting into every destination. One Connect worker serves all.
 
-use std::collections::BTreeSet;
-
 use lastword::core::dialect::Dialect::{self, Mysql, Postgres, Sqlite};
 
 use super::facts::FACTS;
@@ -37,6 +35,13 @@ const MICROSECONDS: Setting = Setting {
     config: "[defaults]\nbinary = \"base64url\"\n",
 };
 
+const FLAT: Setting = Setting {
+    name: "flat, nanoseconds",
+    wire: Wire::Flat,
+    options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
+    config: "",
+};
+
 mod postgres {
     use super::{Setting, Wire};
 
@@ -51,12 +56,6 @@ mod postgres {
             ("hstore.handling.mode", "map"),
         ],
         config: "[defaults]\nbinary = \"hex\"\n",
-    };
-    pub(super) const FLAT: Setting = Setting {
-        name: "flat, nanoseconds",
-        wire: Wire::Flat,
-        options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
-        config: "",
     };
     pub(super) const AVRO: Setting =
         Setting { name: "Avro", wire: Wire::Avro, options: &[("time.precision.mode", "connect")], config: "" };
@@ -75,12 +74,6 @@ mod mariadb {
             ("bigint.unsigned.handling.mode", "precise"),
         ],
         config: "[defaults]\nbinary = \"hex\"\n",
-    };
-    pub(super) const FLAT: Setting = Setting {
-        name: "flat, nanoseconds",
-        wire: Wire::Flat,
-        options: &[("time.precision.mode", "nanoseconds"), ("binary.handling.mode", "base64")],
-        config: "",
     };
     pub(super) const AVRO: Setting = Setting {
         name: "Avro",
@@ -116,15 +109,8 @@ fn every_type(source: Dialect, settings: &[&'static Setting]) {
         all.facts.extend(found.facts);
     }
     assert!(all.problems.is_empty(), "{} differences:\n{}", all.problems.len(), all.problems.join("\n"));
-    let name = |trip: &Trip| {
-        [trip.0.name.to_owned(), format!("{:?}", trip.1), format!("{:?}", trip.2)].map(|cell| cell.to_lowercase())
-    };
-    let tried: BTreeSet<[String; 3]> = trips.iter().map(name).collect();
-    let mine = |line: &str| {
-        let cells: Vec<String> = line.split('\t').map(str::to_lowercase).collect();
-        cells[0] == format!("{source:?}").to_lowercase()
-            && tried.contains(&[cells[1].clone(), cells[3].clone(), cells[4].clone()])
-    };
+    let mine = format!("{source:?}\t").to_lowercase();
+    let mine = |line: &str| line.starts_with(&mine);
     let unequal = List::take(super::type_table::OUTCOMES.0, super::type_table::OUTCOMES.1).compare(mine, &{
         all.lines.sort();
         all.lines
@@ -138,11 +124,11 @@ fn every_type(source: Dialect, settings: &[&'static Setting]) {
 /// Invariant 6.
 #[test]
 fn every_type_of_postgresql_arrives_or_is_refused_by_name() {
-    every_type(Postgres, &[&DEFAULT, &MICROSECONDS, &postgres::TEXTS, &PLAIN, &postgres::FLAT, &postgres::AVRO]);
+    every_type(Postgres, &[&DEFAULT, &MICROSECONDS, &postgres::TEXTS, &PLAIN, &FLAT, &postgres::AVRO]);
 }
 
 /// Invariant 6.
 #[test]
 fn every_type_of_mariadb_arrives_or_is_refused_by_name() {
-    every_type(Mysql, &[&DEFAULT, &MICROSECONDS, &mariadb::TEXTS, &PLAIN_MARIADB, &mariadb::FLAT, &mariadb::AVRO]);
+    every_type(Mysql, &[&DEFAULT, &MICROSECONDS, &mariadb::TEXTS, &PLAIN_MARIADB, &FLAT, &mariadb::AVRO]);
 }
