@@ -10,6 +10,7 @@ use crate::core::value::Value;
 
 use super::mysql::MysqlSession;
 use super::postgres::PostgresSession;
+use super::proxy::ProxySession;
 use super::sqlite::SqliteSession;
 
 /// Statements with positional parameters, one after the other, on one connection.
@@ -59,6 +60,8 @@ pub enum Session {
     Mysql(MysqlSession),
     /// SQLite.
     Sqlite(SqliteSession),
+    /// Any of them, behind something that may fail.
+    Proxy(ProxySession),
 }
 
 macro_rules! each {
@@ -67,6 +70,7 @@ macro_rules! each {
             Session::Postgres($session) => $call,
             Session::Mysql($session) => $call,
             Session::Sqlite($session) => $call,
+            Session::Proxy($session) => $call,
         }
     };
 }
@@ -91,7 +95,13 @@ impl Session {
     /// Applies a plan in one transaction, the checkpoints in it. `Ok` is the proof of its commit; after an error nothing of
     /// it is there, but for [`crate::core::failure::Class::Unknown`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        let mut applied = each!(self, session => session.apply(plan).await)?;
+        let mut applied = match self {
+            // What stands behind it is a session like this one, and has counted them.
+            Self::Proxy(session) => return session.apply(plan).await,
+            Self::Postgres(session) => session.apply(plan).await?,
+            Self::Mysql(session) => session.apply(plan).await?,
+            Self::Sqlite(session) => session.apply(plan).await?,
+        };
         for (outcome, table) in applied.tables.iter_mut().zip(&plan.tables) {
             outcome.applied += table.truncates;
         }
