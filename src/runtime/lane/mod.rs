@@ -24,6 +24,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::lane::{Lane, Limits, Next, Segment};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Sink};
 use crate::source::registry::Registry;
 use crate::source::{Generation, LogEvent, Source, SourceCommand, StartAt};
@@ -318,6 +319,7 @@ impl Runner {
             self.work = Work::Idle(session);
             return;
         }
+        failpoint!(PLAN_MADE);
         self.applying_since = Instant::now();
         let task = tokio::spawn(async move {
             let mut session = session;
@@ -428,6 +430,7 @@ impl Runner {
         match message {
             LaneControl::Claim { partitions, reply } => self.claim_assigned(partitions, reply).await,
             LaneControl::Revoke { partitions, reply } => {
+                failpoint!(REVOKE_BEGUN);
                 for at in &partitions {
                     self.lane.revoke(at);
                     self.waiting.remove(at);
@@ -435,6 +438,7 @@ impl Runner {
                     self.stops.remove(at);
                     self.shared.progress.released(at);
                 }
+                failpoint!(REVOKE_DONE);
                 let _ = reply.send(());
             }
             LaneControl::Restart { partitions } => {
