@@ -2,7 +2,7 @@
 //! cuts, failures, crashes, takeovers and replays. A failing run prints its seed.
 
 mod compacted;
-mod history;
+pub(crate) mod history;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ struct Seen {
     floors: u64,
 }
 
-fn config() -> Arc<Config> {
+pub(crate) fn config() -> Arc<Config> {
     let sink = SinkConfig {
         url: Secret::new("sqlite:never-opened.db".to_owned()),
         dialect: Dialect::Sqlite,
