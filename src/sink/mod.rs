@@ -11,10 +11,13 @@ pub mod memory;
 pub mod mysql;
 mod partial;
 pub mod postgres;
+pub mod proxy;
 pub mod session;
 pub mod sqlite;
 
 pub use session::{Session, Statements};
+
+use std::sync::Arc;
 
 use crate::config::checked::SinkConfig;
 use crate::core::dialect::Dialect;
@@ -29,6 +32,8 @@ pub enum Sink {
     Mysql(mysql::MysqlSink),
     /// SQLite, as bundled.
     Sqlite(sqlite::SqliteSink),
+    /// Any of them, behind something that may fail.
+    Proxy(Arc<dyn proxy::Proxy>),
 }
 
 impl Sink {
@@ -49,6 +54,7 @@ impl Sink {
             Self::Postgres(sink) => Session::Postgres(sink.session(purpose).await?),
             Self::Mysql(sink) => Session::Mysql(sink.session(purpose).await?),
             Self::Sqlite(sink) => Session::Sqlite(sink.session(purpose).await?),
+            Self::Proxy(proxy) => Session::Proxy(proxy::ProxySession::open(proxy, purpose).await?),
         })
     }
 }

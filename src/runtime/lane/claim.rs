@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::failure::{Class, Failure};
 use crate::core::lane::{Claimed, Resumed, Settled};

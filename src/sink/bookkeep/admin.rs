@@ -4,6 +4,7 @@ use crate::core::failure::Failure;
 use crate::core::plan::Counts;
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::Statements;
 
 use super::cells::Cells;
@@ -107,6 +108,7 @@ async fn set_in_transaction<S: Statements>(
     } else {
         before = position(session, pipeline_key, at).await?;
     }
+    failpoint!(OFFSETS_RAISED);
     let mut other_topic = key.to_vec();
     other_topic.push(incarnation.into());
     session.execute(sql::CHECKPOINT_UNTOP.of(dialect), &other_topic).await?;
@@ -115,7 +117,9 @@ async fn set_in_transaction<S: Statements>(
     session.execute(sql::CHECKPOINT_SET.of(dialect), &params).await?;
     let after = format!("offset {next_offset} of {incarnation}");
     let what = format!("{pipeline_key} {at}");
-    audit(session, who, "offsets set", &what, before.as_deref(), Some(&after)).await
+    audit(session, who, "offsets set", &what, before.as_deref(), Some(&after)).await?;
+    failpoint!(OFFSETS_AUDITED);
+    Ok(())
 }
 
 async fn position<S: Statements>(

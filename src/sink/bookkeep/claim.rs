@@ -16,6 +16,7 @@ use crate::core::ledger::Top;
 use crate::core::record::TopicPartition;
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Statements};
 
 use super::cells::{Cells, damaged};
@@ -182,6 +183,7 @@ impl<'a> Run<'a> {
         first_offsets: &HashMap<TopicPartition, i64>,
     ) -> Result<Vec<Claim>, Failure> {
         self.session.begin().await?;
+        failpoint!(CLAIM_BEGUN);
         let mut claims = Vec::with_capacity(wanted.len());
         let mut work = Ok(());
         for (at, request) in wanted {
@@ -193,7 +195,9 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        failpoint!(CLAIM_RAISED);
         end(self.session, work).await?;
+        failpoint!(CLAIM_COMMITTED);
         Ok(claims)
     }
 
@@ -228,9 +232,12 @@ impl<'a> Run<'a> {
 
     async fn reclaim_all(&mut self, wanted: &[TopicPartition]) -> Result<Reclaimed, Failure> {
         self.session.begin().await?;
+        failpoint!(RECLAIM_BEGUN);
         let mut reclaimed = Reclaimed::default();
         let work = self.reclaim_each(wanted, &mut reclaimed).await;
+        failpoint!(RECLAIM_RAISED);
         end(self.session, work).await?;
+        failpoint!(RECLAIM_COMMITTED);
         Ok(reclaimed)
     }
 
