@@ -50,6 +50,7 @@ pub mod server;
 pub mod sink;
 pub mod source;
 pub mod telemetry;
+pub mod testing;
 
 // The tests of the library that run whole pipelines use what the tests from outside have.
 #[cfg(test)]

@@ -9,4 +9,5 @@ mod crash_suite;
 mod evolve_suite;
 mod round_trip_suite;
 mod support;
+mod testing_suite;
 mod tidy;

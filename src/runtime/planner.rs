@@ -183,7 +183,7 @@ impl Planner {
     ///
     /// A draft whose partial rows cannot all be completed is thrown away, and the segment is planned again with those records put
     /// aside: so a record that is put aside leaves no trace in the rest of the plan.
-    pub(super) async fn plan_with<L: Lookup>(
+    pub(crate) async fn plan_with<L: Lookup>(
         &mut self,
         lane: &Lane,
         segment: &Segment,

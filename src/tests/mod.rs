@@ -1,5 +1,6 @@
 //! Whole pipelines of the library with parts of it taken away, which only tests inside of it can do; and what its simulations share.
 
+mod convergence;
 mod guards;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;

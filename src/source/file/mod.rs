@@ -12,14 +12,14 @@ mod reader;
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 
 use crate::config::checked::FileConfig;
 use crate::core::failure::Failure;
-use crate::core::record::TopicPartition;
+use crate::core::record::{Record, TopicPartition};
 
 use super::delivery::Delivery;
 use super::{LogRange, NO_INCARNATION, ReadRange, SourceEvent, SourceHandle, TopicInfo};
@@ -179,4 +179,17 @@ impl FileSource {
         let thread = thread.map_err(|error| Failure::operator("thread", format!("cannot start a thread: {error}")))?;
         Ok(ends.handle(sender, Some(thread)))
     }
+}
+
+/// Reads the records of a file in their order.
+///
+/// # Errors
+///
+/// The file cannot be read, or a line of it is no record.
+pub fn records(path: &Path, mut take: impl FnMut(Record)) -> Result<(), Failure> {
+    let mut lines = Lines::open(path)?;
+    while let Some(record) = lines.next()? {
+        take(record);
+    }
+    Ok(())
 }

@@ -1,0 +1,15 @@
+//! The same into databases that are servers.
+
+use lastword::core::dialect::Dialect;
+
+use super::converges;
+
+#[test]
+fn captured_topics_converge_in_postgres() {
+    converges(Dialect::Postgres, 2);
+}
+
+#[test]
+fn captured_topics_converge_in_mariadb() {
+    converges(Dialect::Mysql, 2);
+}
