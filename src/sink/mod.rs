@@ -3,9 +3,11 @@
 //! Each sink has the same set of files: `connect` (URL, TLS, session settings), `session` (statements with values in and
 //! out), `describe` (a table's shape), `apply` (the one transaction of a plan), `classify` (the driver's errors to
 //! [`crate::core::failure::Class`]). What is not the fast path (claims, checkpoints, quarantine, audit, replay rows) is
-//! written once in [`bookkeep`] over [`Statements`], with the statements of `sql/`.
+//! written once in [`bookkeep`] over [`Statements`], with the statements of `sql/`. [`memory`] is none of them: it is what they are
+//! compared with.
 
 pub mod bookkeep;
+pub mod memory;
 pub mod mysql;
 mod partial;
 pub mod postgres;
