@@ -1,0 +1,3 @@
+//! The tests. They need the services; the campaign starts its own.
+
+mod campaign;
