@@ -13,6 +13,7 @@ use crate::failpoint::failpoint;
 
 use super::mysql::MysqlSession;
 use super::postgres::PostgresSession;
+use super::proxy::ProxySession;
 use super::sqlite::SqliteSession;
 
 /// Statements with positional parameters, one after the other, on one connection.
@@ -62,6 +63,8 @@ pub enum Session {
     Mysql(MysqlSession),
     /// SQLite.
     Sqlite(SqliteSession),
+    /// Any of them, behind something that may fail.
+    Proxy(ProxySession),
 }
 
 macro_rules! each {
@@ -70,6 +73,7 @@ macro_rules! each {
             Session::Postgres($session) => $call,
             Session::Mysql($session) => $call,
             Session::Sqlite($session) => $call,
+            Session::Proxy($session) => $call,
         }
     };
 }
@@ -94,9 +98,13 @@ impl Session {
     /// Applies a plan in one transaction, the checkpoints in it. `Ok` is the proof of its commit; after an error nothing of
     /// it is there, but for [`crate::core::failure::Class::Unknown`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        let mut applied = match stands(Guard::OneTransaction) {
-            true => each!(self, session => session.apply(plan).await)?,
-            false => self.apply_in_two(plan).await?,
+        let mut applied = match (stands(Guard::OneTransaction), &mut *self) {
+            // What stands behind it is a session like this one, and counts for itself.
+            (true, Self::Proxy(session)) => return session.apply(plan).await,
+            (true, Self::Postgres(session)) => session.apply(plan).await?,
+            (true, Self::Mysql(session)) => session.apply(plan).await?,
+            (true, Self::Sqlite(session)) => session.apply(plan).await?,
+            (false, _) => self.apply_in_two(plan).await?,
         };
         failpoint!(APPLY_COMMITTED);
         for (outcome, table) in applied.tables.iter_mut().zip(&plan.tables) {

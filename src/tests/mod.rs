@@ -4,6 +4,7 @@ mod guards;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;
 mod seeds;
+mod simulation;
 #[allow(dead_code)]
 #[path = "../../tests/captures_suite/stage.rs"]
 mod stage;

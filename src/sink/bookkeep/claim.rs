@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::failure::Failure;
+use crate::core::lane::Claimed;
 use crate::core::ledger::Top;
 use crate::core::record::TopicPartition;
 use crate::core::token::Token;
@@ -47,6 +48,19 @@ pub struct Claim {
     pub top: Top,
     /// The checkpoint did not exist before.
     pub fresh: bool,
+}
+
+/// What a lane has to know of it.
+impl From<Claim> for Claimed {
+    fn from(claim: Claim) -> Self {
+        Self {
+            at: claim.at,
+            incarnation: claim.incarnation,
+            next: claim.next_offset,
+            fence: claim.fence,
+            open_delete: claim.open_delete,
+        }
+    }
 }
 
 /// What [`reclaim`] got.
