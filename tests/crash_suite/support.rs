@@ -68,7 +68,9 @@ impl World {
     /// A new database on one of the servers; SQLite in a file of its own.
     pub async fn new(services: &Services, dialect: Dialect, name: &str) -> Self {
         let pipeline = unique(&format!("crash_{name}_"));
-        let dir = TempDir::new().expect("a folder");
+        let mut dir = TempDir::new().expect("a folder");
+        // To look at what a long run left behind.
+        dir.disable_cleanup(std::env::var_os("LASTWORD_TEST_KEEP").is_some());
         let admin = match dialect {
             Dialect::Postgres => &services.postgres,
             Dialect::Mysql => &services.mariadb,

@@ -165,11 +165,14 @@ impl Campaign {
     pub async fn settle(&mut self, patience: Duration) {
         let start = || self.stage.start(&["run"], None);
         let mut processes: Vec<Process> = vec![start(), start()];
-        let deadline = Instant::now() + patience;
-        while !self.is_caught_up().await {
-            if Instant::now() > deadline {
-                let what = "not everything is applied, long after the last fault".to_owned();
-                self.stage.broken(1, what);
+        let began = Instant::now();
+        loop {
+            let behind = self.behind().await;
+            if behind.is_empty() {
+                break;
+            }
+            if began.elapsed() > patience {
+                self.stage.broken(1, format!("not everything is applied, long after the last fault: {behind:?}"));
                 break;
             }
             for process in &mut processes {
@@ -180,6 +183,7 @@ impl Campaign {
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
+        self.stage.tell("everything", "applied", began);
         self.finish_replays().await;
         for process in processes {
             if !self.stage.stop(process).await {
@@ -188,15 +192,18 @@ impl Campaign {
         }
     }
 
-    async fn is_caught_up(&self) -> bool {
+    /// Partitions that are not at their ends: where they are, and the end.
+    async fn behind(&self) -> Vec<String> {
+        let mut behind = Vec::new();
         for stream in &self.streams {
             let stored = self.stage.world.checkpoints(&stream.topic.name).await;
-            let ends = stream.topic.watermarks();
-            if !ends.iter().all(|(partition, (_, end))| stored.get(partition) == Some(end)) {
-                return false;
+            for (partition, (_, end)) in stream.topic.watermarks() {
+                if stored.get(&partition) != Some(&end) {
+                    behind.push(format!("{}[{partition}] {:?} of {end}", stream.table, stored.get(&partition)));
+                }
             }
         }
-        true
+        behind
     }
 
     /// Replays that died are resumed.

@@ -120,20 +120,33 @@ fn number(place: &str, random: &mut Random) -> u64 {
 /// Waits until the process has killed itself; gives it up after a while.
 pub async fn killed_at(stage: &Stage, mut process: Process, place: &str) -> Hit {
     let deadline = Instant::now() + PLACE;
-    let mut provoked = false;
+    let moves = place.starts_with("reclaim.") || place.starts_with("revoke.");
+    let (mut provoked, mut joined, mut missed) = (!moves, Vec::new(), false);
     while process.running() {
         if Instant::now() > deadline {
             process.signal("KILL");
-            stage.end(process).await;
-            return Hit::Missed;
+            missed = true;
+            break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        if place.starts_with("reclaim.") && !provoked && stage.holds(process.id()).await {
+        if !provoked && stage.holds(process.id()).await {
             provoked = true;
-            provoke_reclaim(stage).await;
+            if place.starts_with("reclaim.") {
+                provoke_reclaim(stage).await;
+            } else {
+                // More members: it has to give something up.
+                joined.extend((0..3).map(|_| stage.start(&["run"], None)));
+            }
         }
     }
-    if stage.end(process).await.was_killed() { Hit::Seen } else { Hit::Ended }
+    for helper in joined {
+        stage.stop(helper).await;
+    }
+    match stage.end(process).await.was_killed() {
+        _ if missed => Hit::Missed,
+        true => Hit::Seen,
+        false => Hit::Ended,
+    }
 }
 
 /// A process claims again what is its own when its connection was lost, or when an operator raised a fence.

@@ -60,10 +60,10 @@ impl Stage {
         process
     }
 
-    /// Waits for the end of a process. One that panicked, or ended as no process should, is a violation.
+    /// Waits for the end of a process, which may wait for servers to come back. One that panicked is a violation.
     pub async fn end(&self, process: Process) -> Ended {
         let id = process.id();
-        let ended = process.ended(PATIENCE).await;
+        let ended = process.ended(PATIENCE * 4).await;
         self.living.lock().expect("processes").remove(&id);
         if ended.stderr.contains("panicked at") {
             self.broken(4, format!("a process panicked:\n{}", ended.stderr));
@@ -85,13 +85,18 @@ impl Stage {
 
     /// Counts a fault, and whether it was seen to hit.
     pub fn count(&self, fault: &impl ToString, seen: bool, began: Instant) {
-        let (now, took) = (self.began.elapsed().as_secs_f32(), began.elapsed().as_secs_f32());
-        let (name, fault) = (self.world.dialect, fault.to_string());
-        println!("{now:7.1} s {name:?}: {fault}: {} in {took:.1} s", if seen { "seen" } else { "did not hit" });
+        let fault = fault.to_string();
+        self.tell(&fault, if seen { "seen" } else { "did not hit" }, began);
         let mut tally = self.tally.lock().expect("counts");
         let (injected, hit) = tally.entry(fault).or_default();
         *injected += 1;
         *hit += u64::from(seen);
+    }
+
+    /// A line of the run's diary.
+    pub fn tell(&self, what: &str, how: &str, began: Instant) {
+        let (now, took) = (self.began.elapsed().as_secs_f32(), began.elapsed().as_secs_f32());
+        println!("{now:7.1} s {:?}: {what}: {how} in {took:.1} s", self.world.dialect);
     }
 
     pub fn tally(&self) -> Tally {
