@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lastword::core::dialect::Dialect;
+use lastword::failpoint as at;
+use rdkafka::Offset;
 
 use super::faults::{BEGINNING, MemberFault, Round};
 use super::members::{Hit, killed_at};
@@ -60,7 +62,7 @@ pub async fn world(services: &Services, dialect: Dialect, seed: u64) -> (World, 
         let topic = world.topic(table, partitions).await;
         let shape = Shape { partitions, keys: 300, form: Form::Schemas };
         let traffic = Traffic::new(seed ^ number as u64, shape);
-        streams.push(Stream { topic, table, traffic, poison: Default::default() });
+        streams.push(Stream { topic, table, traffic, poison: Default::default(), collected: false });
     }
     (world, streams)
 }
@@ -230,6 +232,27 @@ impl Campaign {
         outcome.violations.extend(compared.violations);
         outcome.violations.extend(self.stage.take_violations());
         outcome.tally = self.stage.tally();
+    }
+
+    /// The logs end, and the tombstones are collected, with a death at each place; then only they may be gone.
+    pub async fn collect(&mut self) {
+        for stream in &mut self.streams {
+            for partition in 0..stream.topic.partitions {
+                stream.topic.delete_records(partition, Offset::End).await;
+            }
+            stream.collected = true;
+        }
+        let settings = ["defaults.tombstones.collect=true", "defaults.tombstones.retain=\"1ms\""];
+        let args = ["--set", settings[0], "--set", settings[1], "tombstones", "collect"];
+        for place in [at::COLLECT_FLOORS, at::COLLECT_SLICE] {
+            let began = Instant::now();
+            let process = self.stage.start(&args, Some(&format!("{place}=kill@1")));
+            let hit = killed_at(&self.stage, process, place).await;
+            self.stage.count(&MemberFault::KillAt(place), hit == Hit::Seen, began);
+        }
+        let process = self.stage.start(&args, None);
+        self.stage.end(process).await.expect(0);
+        self.compare().await;
     }
 
     /// What came of it so far.
