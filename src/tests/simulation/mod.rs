@@ -221,6 +221,7 @@ impl World {
     async fn kill(&mut self, which: usize) {
         let process = self.processes.swap_remove(which);
         process.kill(&self.server);
+        self.count(&process);
         self.seen.killed += 1;
         let (log, group, member) = (self.log.clone(), self.config.pipeline.clone(), process.member);
         let after = Duration::from_millis(self.random.below(SESSION.as_millis() as u64));
@@ -255,6 +256,7 @@ impl World {
     async fn end(&mut self, which: usize) {
         let process = self.processes.swap_remove(which);
         process.stop();
+        self.count(&process);
         self.seen.ended += 1;
         self.start().await;
     }
@@ -313,6 +315,8 @@ impl World {
     /// Disturbs, then leaves it alone until everything is applied, and looks at what is there.
     async fn run(&mut self) {
         let writing = self.write();
+        let trouble = self.trouble();
+        self.server.trouble(trouble);
         for _ in 0..3 + self.random.below(25) {
             sleep(Duration::from_millis(self.random.below(1_500))).await;
             self.disturb().await;
@@ -416,13 +420,18 @@ impl World {
         assert_eq!(sure(before, &unsure), sure(after, &unsure), "invariant 7: a replay changes nothing");
     }
 
+    /// What a process's guards decided.
+    fn count(&mut self, process: &Process) {
+        let guards = process.progress.guards();
+        self.seen.checkpoint_missed += guards.checkpoint_missed;
+        self.seen.unknown_landed += guards.unknown_landed;
+        self.seen.unknown_not_landed += guards.unknown_not_landed;
+    }
+
     fn take_stock(&mut self) {
         self.seen.add(self.server.injected());
-        for process in &self.processes {
-            let guards = process.progress.guards();
-            self.seen.checkpoint_missed += guards.checkpoint_missed;
-            self.seen.unknown_landed += guards.unknown_landed;
-            self.seen.unknown_not_landed += guards.unknown_not_landed;
+        for process in std::mem::take(&mut self.processes) {
+            self.count(&process);
         }
         let count = |database: &mut Database, sql: &str| {
             let rows = now(database.reader.query(sql, &[])).expect(sql);

@@ -119,7 +119,6 @@ pub struct Process {
     pub number: u64,
     pub member: MemberId,
     pub gate: Gate,
-    pub pipeline: Pipeline,
     pub progress: Progress,
     stop: CancellationToken,
     pub task: JoinHandle<Result<Ended, Failure>>,
@@ -160,9 +159,8 @@ impl Process {
         };
         let (stop, progress) = (CancellationToken::new(), Progress::default());
         let options = RunOptions { until_caught_up: false, stop: stop.clone(), progress: progress.clone() };
-        let running = pipeline.clone();
-        let task = tokio::spawn(async move { supervisor::run(&running, options).await });
-        Self { number, member, gate, pipeline, progress, stop, task }
+        let task = tokio::spawn(async move { supervisor::run(&pipeline, options).await });
+        Self { number, member, gate, progress, stop, task }
     }
 
     /// `kill -9`. The group and the server hear of it later.

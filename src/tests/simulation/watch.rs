@@ -125,7 +125,11 @@ impl Watch {
         self.transactions += 1;
         self.look_at_checkpoints(&mut database.reader, plan);
         let contents = Contents::read(&mut database.reader, &self.sides);
+        let known = self.violations.len();
         self.look_at_keys(&mut database.reader, &contents, plan.is_some());
+        if let (Some(plan), true) = (plan, self.violations.len() > known) {
+            self.violations.push(format!("by {plan:#?}"));
+        }
         self.contents = contents;
     }
 
@@ -196,7 +200,11 @@ impl Watch {
             let Some(before) = self.contents.token(&key).cloned() else { continue };
             match contents.token(&key) {
                 Some(after) if *after >= before => {}
-                Some(_) => self.violations.push(format!("invariant 2: {key:?} has an older token than before")),
+                Some(after) => self.violations.push(format!(
+                    "invariant 2: {key:?} has an older token than before: {} became {}",
+                    hex(&before),
+                    hex(after)
+                )),
                 None if contents.truncates.get(&key.0).is_some_and(|truncate| *truncate >= before) => {}
                 None if !by_plan && !self.contents.rows.contains_key(&key) => {
                     if !is_below_floor(reader, &key.0, &before) {
@@ -226,4 +234,8 @@ fn is_below_floor(reader: &mut Session, table: &str, token: &[u8]) -> bool {
 fn table_of(side: &str) -> Option<String> {
     let is_its = |table: &&&str| side.starts_with(&format!("lastword_tombstone_{table}_"));
     TABLES.iter().find(is_its).map(ToString::to_string)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
