@@ -487,11 +487,15 @@ fn simulate(seed: u64, mut database: Database) -> (Database, Seen) {
     (server.into_database().0, seen)
 }
 
+/// A database in which a run has been: what the first one makes, all others find.
+fn fresh() -> Database {
+    simulate(0, Database::new()).0
+}
+
 /// A seed repeats its run exactly, or nothing that it shows could be looked into.
 #[test]
 fn a_seed_repeats_its_run() {
-    // What the first run of a database makes, all others find.
-    let mut database = simulate(0, Database::new()).0;
+    let mut database = fresh();
     let mut differing = Vec::new();
     for seed in 0..40 {
         let (once, first) = simulate(seed, database);
@@ -506,11 +510,11 @@ fn a_seed_repeats_its_run() {
 
 #[test]
 fn whole_services_keep_the_invariants() {
-    let mut database = Some(Database::new());
+    let mut database = Some(fresh());
     let count = std::env::var("LASTWORD_SIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let began = std::time::Instant::now();
     crate::tests::seeds(count, |seed| {
-        let (kept, seen) = simulate(seed, database.take().unwrap_or_else(Database::new));
+        let (kept, seen) = simulate(seed, database.take().unwrap_or_else(fresh));
         database = Some(kept);
         println!("{seed}: {seen:?}");
     });
