@@ -7,6 +7,7 @@ mod captures_suite;
 mod cli_suite;
 mod crash_suite;
 mod evolve_suite;
+mod hostile_suite;
 mod round_trip_suite;
 mod support;
 mod tidy;
