@@ -44,6 +44,7 @@
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod failpoint;
 pub mod runtime;
 pub mod server;
 pub mod sink;

@@ -50,6 +50,8 @@ pub fn main() -> Exit {
 
 fn start(cli: Cli, output: Output) -> Result<Exit, CommandError> {
     logging::init(cli.global.log_format, cli.global.log_level.as_deref())?;
+    #[cfg(debug_assertions)]
+    crate::failpoint::prepare()?;
     // Both TLS stacks of the destinations use this one; a second provider in the process would make the choice a panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -31,6 +31,11 @@ use super::table::{Contract, DeleteMode, Row, Table};
 use super::token::Token;
 use super::value::Value;
 
+/// Stored in place of a deleted key where an operator set a position back: what lies before it was applied, but is not read again.
+/// A null right there is what it was when it was read first: the shadow of a delete, or decided then. Taken for an orphan it would
+/// delete a row that is newer than itself (found by simulation).
+pub const UNSEEN_DELETE: &[u8] = b"\0lastword: whatever lies before";
+
 /// What became of a change that was pushed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed {
@@ -175,11 +180,12 @@ impl BatchBuilder {
     }
 
     /// Whether a null value is the shadow of a delete: the last data record of its key, in this batch or as the last record
-    /// of the batch before it, was a delete.
+    /// of the batch before it, was a delete (or may have been, see [`UNSEEN_DELETE`]).
     pub fn is_shadow(&self, record: &Record) -> bool {
         let Some(key) = &record.key else { return false };
         let open = self.partitions.get(&record.at).and_then(|advance| advance.open_delete.as_ref());
-        open == Some(key) || self.deleted.contains(&(record.at.clone(), key.clone()))
+        open.is_some_and(|open| open == key || **open == *UNSEEN_DELETE)
+            || self.deleted.contains(&(record.at.clone(), key.clone()))
     }
 
     /// Whether the batch holds a change of a key (its canonical bytes).

@@ -1,5 +1,8 @@
-//! The guards by name. Every one stands, always; a test may take one away for its thread and show that the contents are others
-//! then, because a guard that can be missing without a difference was not tested.
+//! The guards by name. Every one stands, always; a test may take one away and show that the contents are others then, because
+//! a guard that can be missing without a difference was not tested.
+//!
+//! Tests of the library take one away for their thread. The program in debug builds is told by its environment (see
+//! [`crate::failpoint`]), so that tests from outside can break it, too. In release builds there is nothing to take away.
 
 /// A rule that keeps a change from being written, or takes back what was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +19,40 @@ pub enum Guard {
     SnapshotFloor,
     /// Under the table's lock, what writers did without seeing each other is put right.
     Recheck,
+    /// A checkpoint moves only under the current fence, and only from where the batch began.
+    Fence,
+    /// Checkpoints move in the transaction of the rows. Without it they move in one of their own, before.
+    OneTransaction,
 }
 
-/// Whether a guard stands: outside of tests always.
-#[cfg(not(test))]
+/// Whether a guard stands: always.
+#[cfg(not(any(test, debug_assertions)))]
 pub(crate) const fn stands(_: Guard) -> bool {
+    true
+}
+
+/// Whether a guard stands.
+#[cfg(all(not(test), debug_assertions))]
+pub(crate) fn stands(guard: Guard) -> bool {
+    TAKEN_AWAY.get() != Some(&guard)
+}
+
+#[cfg(all(not(test), debug_assertions))]
+static TAKEN_AWAY: std::sync::OnceLock<Guard> = std::sync::OnceLock::new();
+
+/// Takes a guard away for good, by its name; false if it has none. Only what simulation, model and fault tests break has one.
+#[cfg(debug_assertions)]
+pub(crate) fn take_away(name: &str) -> bool {
+    let guard = match name {
+        "fence" => Guard::Fence,
+        "tombstone" => Guard::Tombstone,
+        "one_transaction" => Guard::OneTransaction,
+        _ => return false,
+    };
+    #[cfg(test)]
+    REMOVED.set(Some(guard));
+    #[cfg(not(test))]
+    let _ = TAKEN_AWAY.set(guard);
     true
 }
 

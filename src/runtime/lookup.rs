@@ -2,6 +2,8 @@
 //!
 //! A trait, so that plans are made in simulations by the same code as against databases.
 
+mod recalled;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +19,8 @@ use crate::sink::bookkeep::{LiveRow, PartialKey, TopicSource};
 use crate::sink::{Session, Sink, bookkeep};
 
 use super::tables::{Met, Missing, Refused, Resolved, Tables};
+
+pub use recalled::{Recalled, Shapes};
 
 /// What holds for all keys of a table.
 #[derive(Debug, Default)]

@@ -16,9 +16,9 @@ pub mod progress;
 pub mod replay;
 pub mod retry;
 #[cfg(test)]
-mod sim;
+pub(crate) mod sim;
 pub mod status;
 pub mod supervisor;
 pub mod sweep;
 pub mod tables;
-mod upkeep;
+pub(crate) mod upkeep;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
+use crate::failpoint::failpoint;
 use crate::sink::Session;
 use crate::sink::bookkeep::{self, ReplayCounts, ReplayEntry, ReplayRange, ReplayState};
 use crate::source::{LogRange, ReadRange, TopicInfo, next_generation};
@@ -146,6 +147,7 @@ pub async fn run(
         ));
     }
     bookkeep::replay_update(session, entry.id, ReplayState::Running, entry.counts).await?;
+    failpoint!(REPLAY_BEGUN);
     let progress = options.progress.clone();
     let ended = run_ranges(pipeline, &checkpoint_owner, entry.repair, reads, first, options).await;
     let state = if matches!(ended, Ok(Ended::CaughtUp)) && progress.halts().is_empty() {
@@ -155,7 +157,9 @@ pub async fn run(
     };
     let mut counts = entry.counts;
     add_progress(&mut counts, &progress);
+    failpoint!(REPLAY_READ);
     bookkeep::replay_update(session, entry.id, state, counts).await?;
+    failpoint!(REPLAY_ENDED);
     ended
 }
 

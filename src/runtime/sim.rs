@@ -2,7 +2,7 @@
 //! cuts, failures, crashes, takeovers and replays. A failing run prints its seed.
 
 mod compacted;
-mod history;
+pub(crate) mod history;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,7 +52,7 @@ struct Seen {
     floors: u64,
 }
 
-fn config() -> Arc<Config> {
+pub(crate) fn config() -> Arc<Config> {
     let sink = SinkConfig {
         url: Secret::new("sqlite:never-opened.db".to_owned()),
         dialect: Dialect::Sqlite,
@@ -131,8 +131,15 @@ impl Process {
     }
 
     fn load(&mut self, store: &Store, claim: &Claimed) {
-        let top = store.checkpoints[&(self.key.clone(), claim.at.clone())].top;
-        self.planner.load_ledger(&claim.at, &claim.incarnation, claim.fence, &store.ledger, &store.epochs, top);
+        let top = store.memory.checkpoints[&(self.key.clone(), claim.at.clone())].top;
+        self.planner.load_ledger(
+            &claim.at,
+            &claim.incarnation,
+            claim.fence,
+            &store.memory.ledger,
+            &store.memory.epochs,
+            top,
+        );
     }
 
     fn feed(&mut self, history: &History, random: &mut Random) {
@@ -160,7 +167,7 @@ impl Process {
     async fn work(&mut self, store: &mut Store, random: &mut Random, trouble: i64, seen: &mut Seen) {
         let now = Duration::from_secs(1);
         let Ok(mut segment) = self.lane.cut(now) else { return };
-        let mut answers = Answers { store, random, trouble_percent: trouble / 4 };
+        let mut answers = Answers::new(store, random, trouble / 4);
         let planned = match self.planner.plan_with(&self.lane, &segment, &mut answers).await {
             Ok(planned) => planned,
             Err(failure) => {
@@ -226,7 +233,8 @@ impl Process {
 }
 
 fn done(store: &Store, history: &History, key: &str) -> bool {
-    let next = |at: &TopicPartition| store.checkpoints.get(&(key.to_owned(), at.clone())).map_or(0, |row| row.next);
+    let next =
+        |at: &TopicPartition| store.memory.checkpoints.get(&(key.to_owned(), at.clone())).map_or(0, |row| row.next);
     history.ends.iter().all(|(at, end)| next(at) == *end)
 }
 
@@ -281,7 +289,7 @@ async fn run_over(
         process.feed(history, &mut random);
         process.work(&mut store, &mut random, trouble, seen).await;
     }
-    panic!("it did not come to an end: {:?}", store.checkpoints);
+    panic!("it did not come to an end: {:?}", store.memory.checkpoints);
 }
 
 /// Reads everything again beside it, under checkpoints of its own.
@@ -303,7 +311,8 @@ async fn replay(history: &History, store: &mut Store, seed: u64) {
 /// Keys that are visibly in quarantine and of which not all events carried all columns: what is stored for them depends on what
 /// could be completed when.
 fn unsure(history: &History, store: &Store) -> BTreeSet<(String, i64)> {
-    let aside = store.quarantine.keys().filter_map(|place| history.keys.get(place));
+    let quarantine = store.quarantine();
+    let aside = quarantine.keys().filter_map(|place| history.keys.get(place));
     aside.filter(|key| history.partial.contains(*key)).cloned().collect()
 }
 
@@ -319,17 +328,18 @@ fn sure(contents: &Contents, unsure: &BTreeSet<(String, i64)>) -> Contents {
 fn check(history: &History, store: &Store) {
     let unsure = unsure(history, store);
     let rows: BTreeMap<(String, i64), Values> =
-        sure(&store.contents, &unsure).rows.into_iter().map(|(key, (_, values))| (key, values)).collect();
+        sure(&store.contents(), &unsure).rows.into_iter().map(|(key, (_, values))| (key, values)).collect();
     let mut truth = history.truth.clone();
     truth.retain(|key, _| !unsure.contains(key));
     assert_eq!(rows, truth, "invariants 2 and 3: the tables hold what the source has");
     for (at, records) in &history.log {
-        let row = &store.checkpoints[&(LIVE.to_owned(), at.clone())];
+        let row = &store.memory.checkpoints[&(LIVE.to_owned(), at.clone())];
         let counts = row.counts;
         let all = counts.records();
         assert_eq!(all, records.len() as u64, "invariant 4: {at} counts every record once: {counts:?}");
     }
-    for ((at, offset), reason) in &store.quarantine {
+    let quarantine = store.quarantine();
+    for ((at, offset), reason) in &quarantine {
         let place = (at.clone(), *offset);
         let expected = match *reason {
             "undecodable" => history.garbage.contains(&place),
@@ -339,7 +349,7 @@ fn check(history: &History, store: &Store) {
         };
         assert!(expected, "{at} offset {offset} was put aside as {reason}");
     }
-    assert!(history.garbage.iter().all(|place| store.quarantine.contains_key(place)));
+    assert!(history.garbage.iter().all(|place| quarantine.contains_key(place)));
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -359,17 +369,17 @@ fn histories_end_in_the_state_of_their_source() {
         seen.by_tombstone += store.sum.superseded_by_tombstone;
         seen.by_truncate += store.sum.superseded_by_truncate;
         seen.in_batch += store.sum.superseded_in_batch;
-        seen.epochs += store.epochs.iter().filter(|row| row.previous_top.is_some()).count() as u64;
-        seen.floors += store.ledger.len() as u64;
+        seen.epochs += store.memory.epochs.iter().filter(|row| row.previous_top.is_some()).count() as u64;
+        seen.floors += store.memory.ledger.len() as u64;
         seen.completed += store.completed;
         seen.filled += store.filled;
-        let reasons = |reason| store.quarantine.values().filter(|known| **known == reason).count() as u64;
+        let reasons = |reason| store.quarantine().values().filter(|known| **known == reason).count() as u64;
         seen.partial_row += reasons("partial_row");
         seen.held_back += reasons("held_back");
         let unsure = unsure(&history, &store);
-        let before = sure(&store.contents, &unsure);
+        let before = sure(&store.contents(), &unsure);
         block_on(replay(&history, &mut store, seed));
-        assert_eq!(before, sure(&store.contents, &unsure), "invariant 7: a replay changes nothing");
+        assert_eq!(before, sure(&store.contents(), &unsure), "invariant 7: a replay changes nothing");
     });
     println!("{seen:?}");
     if std::env::var("LASTWORD_SIM_SEED").is_err() {
@@ -411,22 +421,21 @@ fn a_collection_at_any_moment_can_only_refuse() {
     let (mut collected, mut at_once, mut in_plans, mut missing, mut raised) = (0, 0, 0, 0, 0);
     seeds(400, |seed| {
         let history = history(seed);
-        let mut store = Store::default();
-        store.collect_percent = 30;
+        let mut store = Store { collect_percent: 30, ..Store::default() };
         store = block_on(run_in(store, &history, seed ^ 0x5A, 20, &mut Seen::default()));
         let refused: Vec<(String, i64)> = store
-            .quarantine
+            .quarantine()
             .iter()
             // What a refusal left without its row is refused behind it.
             .filter(|(_, reason)| matches!(**reason, "below_floor" | "partial_row" | "held_back"))
             .filter_map(|((at, offset), _)| key_of(&history, at, *offset))
             .collect();
         // Of a key whose events lack values more may be put aside than the refused record.
-        let unsure = unsure(&history, &store);
-        for (key, (_, value)) in store.contents.rows.iter().filter(|(key, _)| !unsure.contains(*key)) {
+        let (unsure, contents) = (unsure(&history, &store), store.contents());
+        for (key, (_, value)) in contents.rows.iter().filter(|(key, _)| !unsure.contains(*key)) {
             assert_eq!(history.truth.get(key), Some(value), "{key:?} is what the source does not have");
         }
-        let gone = history.truth.keys().filter(|key| !store.contents.rows.contains_key(key) && !unsure.contains(*key));
+        let gone = history.truth.keys().filter(|key| !contents.rows.contains_key(key) && !unsure.contains(*key));
         for key in gone {
             assert!(refused.contains(key), "{key:?} is missing and nobody was told");
             missing += 1;
@@ -435,9 +444,9 @@ fn a_collection_at_any_moment_can_only_refuse() {
         at_once += store.refused;
         in_plans += refused.len();
         store.collect_percent = 0;
-        let rows = sure(&store.contents, &unsure).rows;
+        let rows = sure(&store.contents(), &unsure).rows;
         block_on(replay(&history, &mut store, seed));
-        assert_eq!(rows, sure(&store.contents, &unsure).rows, "invariant 7: a replay changes no row");
+        assert_eq!(rows, sure(&store.contents(), &unsure).rows, "invariant 7: a replay changes no row");
         raised += store.refused;
     });
     println!(

@@ -1,14 +1,15 @@
 //! The service: a source, the lanes, and what passes between them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::checked::{Config, KafkaConfig, SourceConfig, Start};
-use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
 use crate::core::table::fnv1a;
@@ -76,6 +77,11 @@ impl Pipeline {
     pub async fn open(config: Arc<Config>) -> Result<Self, Failure> {
         let sink = Sink::new(&config.sink)?;
         let source = Source::new(&config.source, &config.pipeline)?;
+        Self::with(config, sink, source).await
+    }
+
+    /// [`Self::open`] with a given source and destination, whatever the configuration says of them.
+    pub async fn with(config: Arc<Config>, sink: Sink, source: Source) -> Result<Self, Failure> {
         let registry = Registry::new(&config)?;
         let mut session = sink.session("start").await?;
         bookkeep::migrate(&mut session).await?;
@@ -95,17 +101,20 @@ impl Pipeline {
         )
     }
 
-    /// Number of lanes: SQLite has one writer.
+    /// Number of lanes: SQLite has one writer. (What stands behind a proxy is the configuration's affair.)
     pub fn lanes(&self) -> usize {
-        if self.config.sink.dialect == Dialect::Sqlite { 1 } else { self.config.sink.writers.max(1) }
+        if matches!(self.sink, Sink::Sqlite(_)) { 1 } else { self.config.sink.writers.max(1) }
     }
 }
 
-/// Identity of this process in checkpoints: host, process id, and the time it began, so that no two are the same.
+/// Identity of a run in checkpoints: host, process id, the time it began and its number in the process, so that no two are
+/// the same.
 pub fn owner_identity() -> String {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let began = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{}/{}/{}", host.trim(), std::process::id(), began.as_millis())
+    format!("{}/{}/{}/{run}", host.trim(), std::process::id(), began.as_millis())
 }
 
 /// Runs a pipeline until it is told to stop, is caught up (if that was asked for), or cannot go on.
@@ -360,7 +369,7 @@ impl Supervisor {
             self.unknown_topics.push((partitions, reply));
             return;
         }
-        let mut by_lane: HashMap<usize, Vec<_>> = HashMap::new();
+        let mut by_lane: BTreeMap<usize, Vec<_>> = BTreeMap::new();
         for (at, generation) in partitions {
             let Some(incarnation) = self.incarnations.get(&at.topic).cloned() else { continue };
             by_lane.entry(self.lane_of(&at)).or_default().push((at, generation, incarnation));
@@ -401,7 +410,7 @@ impl Supervisor {
             waiting.retain(|(at, _)| !partitions.contains(at));
         }
         self.unknown_topics.retain(|(waiting, _)| !waiting.is_empty());
-        let mut by_lane: HashMap<usize, Vec<TopicPartition>> = HashMap::new();
+        let mut by_lane: BTreeMap<usize, Vec<TopicPartition>> = BTreeMap::new();
         for at in partitions {
             by_lane.entry(self.lane_of(&at)).or_default().push(at);
         }
@@ -478,7 +487,7 @@ impl Supervisor {
 
     /// Ends lanes first, so that nothing is in flight when the source lets its partitions go.
     async fn stop(mut self) {
-        let deadline = tokio::time::Instant::now() + self.shared.config.drain;
+        let deadline = Instant::now() + self.shared.config.drain;
         for lane in &self.lanes {
             let _ = lane.control.send(LaneControl::Stop);
         }

@@ -11,9 +11,10 @@ mod owners;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::config::checked::{Config, Ruled, TableRule, TopicRule};
 use crate::core::dialect::Dialect;

@@ -34,6 +34,7 @@ pub(super) async fn serve(pipeline: Pipeline, stop: CancellationToken) {
     let Some(interval) = interval(&pipeline.config) else { return };
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(interval) => {}
         }
@@ -44,7 +45,7 @@ pub(super) async fn serve(pipeline: Pipeline, stop: CancellationToken) {
 }
 
 /// One look at all tables, with whatever is due.
-pub(super) async fn round(pipeline: &Pipeline) -> Result<(), Failure> {
+pub(crate) async fn round(pipeline: &Pipeline) -> Result<(), Failure> {
     if interval(&pipeline.config).is_none() {
         return Ok(());
     }

@@ -3,16 +3,21 @@
 //! Each sink has the same set of files: `connect` (URL, TLS, session settings), `session` (statements with values in and
 //! out), `describe` (a table's shape), `apply` (the one transaction of a plan), `classify` (the driver's errors to
 //! [`crate::core::failure::Class`]). What is not the fast path (claims, checkpoints, quarantine, audit, replay rows) is
-//! written once in [`bookkeep`] over [`Statements`], with the statements of `sql/`.
+//! written once in [`bookkeep`] over [`Statements`], with the statements of `sql/`. [`memory`] is none of them: it is what they are
+//! compared with.
 
 pub mod bookkeep;
+pub mod memory;
 pub mod mysql;
 mod partial;
 pub mod postgres;
+pub mod proxy;
 pub mod session;
 pub mod sqlite;
 
 pub use session::{Session, Statements};
+
+use std::sync::Arc;
 
 use crate::config::checked::SinkConfig;
 use crate::core::dialect::Dialect;
@@ -27,6 +32,8 @@ pub enum Sink {
     Mysql(mysql::MysqlSink),
     /// SQLite, as bundled.
     Sqlite(sqlite::SqliteSink),
+    /// Any of them, behind something that may fail.
+    Proxy(Arc<dyn proxy::Proxy>),
 }
 
 impl Sink {
@@ -47,6 +54,7 @@ impl Sink {
             Self::Postgres(sink) => Session::Postgres(sink.session(purpose).await?),
             Self::Mysql(sink) => Session::Mysql(sink.session(purpose).await?),
             Self::Sqlite(sink) => Session::Sqlite(sink.session(purpose).await?),
+            Self::Proxy(proxy) => Session::Proxy(proxy::ProxySession::open(proxy, purpose).await?),
         })
     }
 }

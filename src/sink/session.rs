@@ -1,15 +1,19 @@
 //! A session of any destination: bookkeeping statements, descriptions, and plans.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
+use crate::core::guard::{Guard, stands};
 use crate::core::plan::{Applied, Plan};
 use crate::core::table::{TableName, TableShape};
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 
 use super::mysql::MysqlSession;
 use super::postgres::PostgresSession;
+use super::proxy::ProxySession;
 use super::sqlite::SqliteSession;
 
 /// Statements with positional parameters, one after the other, on one connection.
@@ -59,6 +63,8 @@ pub enum Session {
     Mysql(MysqlSession),
     /// SQLite.
     Sqlite(SqliteSession),
+    /// Any of them, behind something that may fail.
+    Proxy(ProxySession),
 }
 
 macro_rules! each {
@@ -67,6 +73,7 @@ macro_rules! each {
             Session::Postgres($session) => $call,
             Session::Mysql($session) => $call,
             Session::Sqlite($session) => $call,
+            Session::Proxy($session) => $call,
         }
     };
 }
@@ -91,11 +98,29 @@ impl Session {
     /// Applies a plan in one transaction, the checkpoints in it. `Ok` is the proof of its commit; after an error nothing of
     /// it is there, but for [`crate::core::failure::Class::Unknown`].
     pub async fn apply(&mut self, plan: &Plan) -> Result<Applied, Failure> {
-        let mut applied = each!(self, session => session.apply(plan).await)?;
+        let mut applied = match (stands(Guard::OneTransaction), &mut *self) {
+            // What stands behind it is a session like this one, and counts for itself.
+            (true, Self::Proxy(session)) => return session.apply(plan).await,
+            (true, Self::Postgres(session)) => session.apply(plan).await?,
+            (true, Self::Mysql(session)) => session.apply(plan).await?,
+            (true, Self::Sqlite(session)) => session.apply(plan).await?,
+            (false, _) => self.apply_in_two(plan).await?,
+        };
+        failpoint!(APPLY_COMMITTED);
         for (outcome, table) in applied.tables.iter_mut().zip(&plan.tables) {
             outcome.applied += table.truncates;
         }
         Ok(applied)
+    }
+
+    /// What must never be done: the checkpoints first, and the rows in a transaction of their own.
+    async fn apply_in_two(&mut self, plan: &Plan) -> Result<Applied, Failure> {
+        let (owner, pipeline) = (Arc::clone(&plan.checkpoint_owner), Arc::clone(&plan.pipeline));
+        let first = Plan { checkpoint_owner: owner, pipeline, advances: plan.advances.clone(), ..Plan::default() };
+        let second = Plan { advances: Vec::new(), ..plan.clone() };
+        each!(self, session => session.apply(&first).await)?;
+        failpoint!(APPLY_BETWEEN);
+        each!(self, session => session.apply(&second).await)
     }
 }
 

@@ -90,7 +90,7 @@ impl Ends {
     pub(super) fn handle(
         self,
         commands: mpsc::UnboundedSender<SourceCommand>,
-        thread: std::thread::JoinHandle<()>,
+        thread: Option<std::thread::JoinHandle<()>>,
     ) -> SourceHandle {
         SourceHandle { control: self.control, records: self.records, commands, thread }
     }
@@ -229,8 +229,17 @@ impl Delivery {
     /// Says `Revoked`, waits until the runtime has drained what it has of the partitions (not if they are lost already), and
     /// forgets them.
     pub(super) fn let_go(&mut self, partitions: &[TopicPartition], lost: bool) {
+        let Some(answer) = self.revoke(partitions, lost) else { return };
+        if !lost && wait(answer, DRAIN).is_none() {
+            tracing::warn!(partitions = partitions.len(), "partitions were not drained in time; the fence decides");
+        }
+        self.forget(partitions);
+    }
+
+    /// Says `Revoked`, if there is anything to revoke; the answer comes when the runtime has drained what it has.
+    pub(super) fn revoke(&mut self, partitions: &[TopicPartition], lost: bool) -> Option<oneshot::Receiver<()>> {
         if partitions.is_empty() {
-            return;
+            return None;
         }
         // Nothing more goes out before the question does: what the runtime has then is all there is.
         for at in partitions {
@@ -238,9 +247,11 @@ impl Delivery {
         }
         let (reply, answer) = oneshot::channel();
         self.say(SourceEvent::Revoked { partitions: partitions.to_vec(), lost, reply });
-        if !lost && wait(answer, DRAIN).is_none() {
-            tracing::warn!(partitions = partitions.len(), "partitions were not drained in time; the fence decides");
-        }
+        Some(answer)
+    }
+
+    /// Forgets partitions that were revoked.
+    pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
         for at in partitions {
             self.tracks.remove(at);
         }
@@ -273,6 +284,16 @@ impl Delivery {
     /// All partitions.
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         self.tracks.keys().cloned().collect()
+    }
+
+    /// The offset that is expected next in a partition that passes.
+    pub(super) fn next(&self, at: &TopicPartition) -> Option<i64> {
+        self.tracks.get(at).filter(|track| track.generation.is_some()).map(|track| track.next)
+    }
+
+    /// The position of the last end that was said under the present generation.
+    pub(super) fn end_said(&self, at: &TopicPartition) -> Option<i64> {
+        self.tracks.get(at).and_then(|track| track.end_said)
     }
 
     /// All partitions with the offset that is expected next, where there is one.

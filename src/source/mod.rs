@@ -15,6 +15,7 @@ pub mod file;
 pub mod kafka;
 mod queue;
 pub mod registry;
+pub mod script;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,8 +165,8 @@ pub struct SourceHandle {
     pub records: RecordQueue,
     /// What it is told. Unbounded, because commands are few and must never wait behind records.
     pub commands: mpsc::UnboundedSender<SourceCommand>,
-    /// Ends when the source's thread has ended.
-    pub thread: std::thread::JoinHandle<()>,
+    /// Ends when the source's thread has ended; `None` where it is a task.
+    pub thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl SourceHandle {
@@ -216,13 +217,15 @@ pub struct ReadRange {
     pub to: i64,
 }
 
-/// A source of either kind.
+/// A source of any kind.
 #[derive(Clone, Debug)]
 pub enum Source {
     /// Kafka.
     Kafka(kafka::KafkaSource),
     /// Files.
     File(file::FileSource),
+    /// A log in memory.
+    Script(script::ScriptSource),
 }
 
 impl Source {
@@ -239,6 +242,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.topics().await,
             Self::File(source) => source.topics().await,
+            Self::Script(source) => source.topics().await,
         }
     }
 
@@ -247,6 +251,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.topic(name).await,
             Self::File(source) => Ok(source.topics().await?.into_iter().find(|info| *info.topic == *name)),
+            Self::Script(source) => Ok(source.topics().await?.into_iter().find(|info| *info.topic == *name)),
         }
     }
 
@@ -255,6 +260,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.ranges(partitions).await,
             Self::File(source) => source.ranges(partitions).await,
+            Self::Script(source) => source.ranges(partitions).await,
         }
     }
 
@@ -263,6 +269,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.offset_at_time(at, time_ms).await,
             Self::File(source) => source.offset_at_time(at, time_ms).await,
+            Self::Script(source) => source.offset_at_time(at, time_ms).await,
         }
     }
 
@@ -271,6 +278,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.run(),
             Self::File(source) => source.run(),
+            Self::Script(source) => source.run(),
         }
     }
 
@@ -280,6 +288,7 @@ impl Source {
         match self {
             Self::Kafka(source) => source.read(ranges),
             Self::File(source) => source.read(ranges),
+            Self::Script(source) => source.read(ranges),
         }
     }
 }

@@ -5,6 +5,7 @@ mod hostile;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;
 mod seeds;
+mod simulation;
 #[allow(dead_code)]
 #[path = "../../tests/captures_suite/stage.rs"]
 mod stage;

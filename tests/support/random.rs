@@ -1,7 +1,7 @@
 //! Runs that can be repeated: a seed and the numbers that come of it.
 
 /// Numbers from a seed (splitmix64): the same on every machine.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {

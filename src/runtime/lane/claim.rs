@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::core::failure::{Class, Failure};
 use crate::core::lane::{Claimed, Resumed, Settled};
@@ -74,7 +74,7 @@ impl Runner {
         }
         // A batch whose outcome was unknown may have stored facts that were forgotten with it.
         self.load_ledger(&reclaimed.claims).await?;
-        let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(claimed).collect();
+        let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(Claimed::from).collect();
         for claim in &claims {
             self.shared.progress.claimed(&claim.at, claim.next, claim.fence, false);
         }
@@ -176,7 +176,7 @@ impl Runner {
                 partitions.iter().find(|(known, _, _)| *known == at).map_or(0, |(_, generation, _)| *generation);
             let next = claim.next_offset;
             shared.progress.claimed(&at, next, claim.fence, self.looks_again(&at, next));
-            self.lane.assign(generation, claimed(claim));
+            self.lane.assign(generation, Claimed::from(claim));
             match ranges.get(&at).map(|range| out_of_log(&at, next, *range)) {
                 Some(Some(failure)) => {
                     self.halt(&at, failure.to_string());
@@ -277,16 +277,6 @@ impl Runner {
                 self.halted.remove(&state.at);
             }
         }
-    }
-}
-
-fn claimed(claim: Claim) -> Claimed {
-    Claimed {
-        at: claim.at,
-        incarnation: claim.incarnation,
-        next: claim.next_offset,
-        fence: claim.fence,
-        open_delete: claim.open_delete,
     }
 }
 

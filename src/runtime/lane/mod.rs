@@ -9,13 +9,14 @@ mod stop;
 
 pub(super) use claim::out_of_log;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::pending;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::config::checked::Config;
 use crate::core::align::Aligner;
@@ -23,6 +24,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::lane::{Lane, Limits, Next, Segment};
 use crate::core::plan::{Applied, Plan};
 use crate::core::record::{Record, TopicPartition};
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Sink};
 use crate::source::registry::Registry;
 use crate::source::{Generation, LogEvent, Source, SourceCommand, StartAt};
@@ -128,12 +130,12 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         work: Work::Disconnected,
         reclaim: false,
         wake: None,
-        waiting: HashMap::new(),
-        halted: HashMap::new(),
-        stops: HashMap::new(),
+        waiting: BTreeMap::new(),
+        halted: BTreeMap::new(),
+        stops: BTreeMap::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
-        hints: HashMap::new(),
+        hints: BTreeMap::new(),
         told: ("", Instant::now()),
     };
     let task = tokio::spawn(runner.run(input_queue, control_queue));
@@ -162,15 +164,15 @@ struct Runner {
     /// Nothing is tried before this.
     wake: Option<Instant>,
     /// Partitions that are assigned but could not be claimed yet.
-    waiting: HashMap<TopicPartition, Arc<str>>,
+    waiting: BTreeMap<TopicPartition, Arc<str>>,
     /// Partitions that stopped, with their incarnation and the fence that they had: an operator's act raises it.
-    halted: HashMap<TopicPartition, (Arc<str>, i64)>,
+    halted: BTreeMap<TopicPartition, (Arc<str>, i64)>,
     /// Partitions that stopped because of their table, and are looked at again by themselves.
-    stops: HashMap<TopicPartition, Stop>,
+    stops: BTreeMap<TopicPartition, Stop>,
     fences_checked: Instant,
     applying_since: Instant,
     /// Offsets for the group, for lag tools: told once a second, not with every batch.
-    hints: HashMap<TopicPartition, i64>,
+    hints: BTreeMap<TopicPartition, i64>,
     /// The state that was last told, and when: a gauge that is not set for a minute is forgotten.
     told: (&'static str, Instant),
 }
@@ -237,7 +239,7 @@ impl Runner {
             (Work::Idle(_), None) => STATES[0],
         };
         if self.told.1.elapsed() > FENCE_CHECK && !self.hints.is_empty() {
-            let offsets = self.hints.drain().collect();
+            let offsets = std::mem::take(&mut self.hints).into_iter().collect();
             let _ = self.shared.commands.send(SourceCommand::HintCommitted { offsets });
         }
         if self.told.0 != state || self.told.1.elapsed() > FENCE_CHECK {
@@ -317,6 +319,7 @@ impl Runner {
             self.work = Work::Idle(session);
             return;
         }
+        failpoint!(PLAN_MADE);
         self.applying_since = Instant::now();
         let task = tokio::spawn(async move {
             let mut session = session;
@@ -427,6 +430,7 @@ impl Runner {
         match message {
             LaneControl::Claim { partitions, reply } => self.claim_assigned(partitions, reply).await,
             LaneControl::Revoke { partitions, reply } => {
+                failpoint!(REVOKE_BEGUN);
                 for at in &partitions {
                     self.lane.revoke(at);
                     self.waiting.remove(at);
@@ -434,6 +438,7 @@ impl Runner {
                     self.stops.remove(at);
                     self.shared.progress.released(at);
                 }
+                failpoint!(REVOKE_DONE);
                 let _ = reply.send(());
             }
             LaneControl::Restart { partitions } => {

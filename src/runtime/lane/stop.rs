@@ -6,7 +6,9 @@
 //! claimed again now and then: its record is planned once more, with the table described anew.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::core::backoff::Backoff;
 use crate::core::event::Rejection;

@@ -27,6 +27,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::table::{Column, Contract, Table, TableName, TableShape, fnv1a, side_table_name};
 use crate::core::value::Value;
 use crate::core::wire::TableSpec;
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Statements};
 
 use super::making::{is_there_already, server};
@@ -243,7 +244,10 @@ async fn side_statement(
 /// Runs a statement. What the database refuses for good stops this table only.
 async fn run(session: &mut Session, table: &TableName, statement: &str) -> Result<(), Refused> {
     tracing::info!(%table, statement, "altering");
-    match session.execute(statement, &[]).await {
+    failpoint!(ALTER_BEGUN);
+    let altered = session.execute(statement, &[]).await;
+    failpoint!(ALTER_DONE);
+    match altered {
         Ok(_) => Ok(()),
         Err(failure) if is_there_already(&failure) => Ok(()),
         // A deadlock with another process' statement, say: nothing is wrong with this one.

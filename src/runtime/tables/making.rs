@@ -6,6 +6,7 @@ use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{Family, Server};
 use crate::core::failure::{Class, Failure};
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Statements};
 
 /// The statement that makes a schema (PostgreSQL) or database (MySQL), if it is missing. PostgreSQL asks for the right to create
@@ -57,7 +58,9 @@ fn mariadb_types(version: &str) -> BTreeMap<String, String> {
 /// sessions apart (PostgreSQL then reports a duplicate key of its catalog). Whatever else is refused is never the fault of the
 /// record that met the table first, so it must not be put aside for it.
 pub(super) async fn define(session: &mut Session, statement: &str) -> Result<(), Failure> {
-    match session.execute(statement, &[]).await {
+    let made = session.execute(statement, &[]).await;
+    failpoint!(TABLE_MADE);
+    match made {
         Err(failure) if is_there_already(&failure) => Ok(()),
         Err(mut failure) => {
             if failure.class == Class::Record {

@@ -1,9 +1,11 @@
 //! What operators see and do: checkpoints, moving the live position, the audit.
 
+use crate::core::batch::UNSEEN_DELETE;
 use crate::core::failure::Failure;
 use crate::core::plan::Counts;
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::Statements;
 
 use super::cells::Cells;
@@ -99,34 +101,41 @@ async fn set_in_transaction<S: Statements>(
 ) -> Result<(), Failure> {
     let dialect = session.dialect();
     let key = [pipeline_key.into(), Value::from(&*at.topic), at.partition.into()];
-    let mut before = None;
+    let (mut before, mut open_delete) = (None, Value::Null);
     // The fence first: it waits for a batch in flight, so that what the audit calls "before" is what was replaced.
     if session.execute(sql::CHECKPOINT_FENCE.of(dialect), &key).await? == 0 {
         claim::add_checkpoint(session, pipeline_key, at, incarnation, next_offset).await?;
         session.execute(sql::CHECKPOINT_FENCE.of(dialect), &key).await?;
     } else {
-        before = position(session, pipeline_key, at).await?;
+        if let Some((stored, next)) = position(session, pipeline_key, at).await? {
+            if stored == incarnation && next > next_offset {
+                open_delete = Value::bytes(UNSEEN_DELETE);
+            }
+            before = Some(format!("offset {next} of {stored}"));
+        }
     }
+    failpoint!(OFFSETS_RAISED);
     let mut other_topic = key.to_vec();
     other_topic.push(incarnation.into());
     session.execute(sql::CHECKPOINT_UNTOP.of(dialect), &other_topic).await?;
-    let mut params = vec![next_offset.into(), incarnation.into()];
+    let mut params = vec![next_offset.into(), incarnation.into(), open_delete];
     params.extend(key);
     session.execute(sql::CHECKPOINT_SET.of(dialect), &params).await?;
     let after = format!("offset {next_offset} of {incarnation}");
     let what = format!("{pipeline_key} {at}");
-    audit(session, who, "offsets set", &what, before.as_deref(), Some(&after)).await
+    audit(session, who, "offsets set", &what, before.as_deref(), Some(&after)).await?;
+    failpoint!(OFFSETS_AUDITED);
+    Ok(())
 }
 
 async fn position<S: Statements>(
     session: &mut S,
     pipeline_key: &str,
     at: &TopicPartition,
-) -> Result<Option<String>, Failure> {
+) -> Result<Option<(String, i64)>, Failure> {
     let Some(row) = claim::get_checkpoint(session, pipeline_key, at).await? else { return Ok(None) };
     let mut cells = Cells::new(row);
-    let (incarnation, next_offset) = (cells.text()?, cells.int()?);
-    Ok(Some(format!("offset {next_offset} of {incarnation}")))
+    Ok(Some((cells.text()?, cells.int()?)))
 }
 
 /// Writes an act down. Runs inside the transaction of the act.

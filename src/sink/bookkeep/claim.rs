@@ -11,10 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::failure::Failure;
+use crate::core::lane::Claimed;
 use crate::core::ledger::Top;
 use crate::core::record::TopicPartition;
 use crate::core::token::Token;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::{Session, Statements};
 
 use super::cells::{Cells, damaged};
@@ -46,6 +48,19 @@ pub struct Claim {
     pub top: Top,
     /// The checkpoint did not exist before.
     pub fresh: bool,
+}
+
+/// What a lane has to know of it.
+impl From<Claim> for Claimed {
+    fn from(claim: Claim) -> Self {
+        Self {
+            at: claim.at,
+            incarnation: claim.incarnation,
+            next: claim.next_offset,
+            fence: claim.fence,
+            open_delete: claim.open_delete,
+        }
+    }
 }
 
 /// What [`reclaim`] got.
@@ -168,6 +183,7 @@ impl<'a> Run<'a> {
         first_offsets: &HashMap<TopicPartition, i64>,
     ) -> Result<Vec<Claim>, Failure> {
         self.session.begin().await?;
+        failpoint!(CLAIM_BEGUN);
         let mut claims = Vec::with_capacity(wanted.len());
         let mut work = Ok(());
         for (at, request) in wanted {
@@ -179,7 +195,9 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        failpoint!(CLAIM_RAISED);
         end(self.session, work).await?;
+        failpoint!(CLAIM_COMMITTED);
         Ok(claims)
     }
 
@@ -214,9 +232,12 @@ impl<'a> Run<'a> {
 
     async fn reclaim_all(&mut self, wanted: &[TopicPartition]) -> Result<Reclaimed, Failure> {
         self.session.begin().await?;
+        failpoint!(RECLAIM_BEGUN);
         let mut reclaimed = Reclaimed::default();
         let work = self.reclaim_each(wanted, &mut reclaimed).await;
+        failpoint!(RECLAIM_RAISED);
         end(self.session, work).await?;
+        failpoint!(RECLAIM_COMMITTED);
         Ok(reclaimed)
     }
 

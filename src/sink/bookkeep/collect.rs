@@ -16,6 +16,7 @@ use crate::core::record::TopicPartition;
 use crate::core::table::{DELETED_COLUMN, TOKEN_COLUMN, TableName, TokenStorage, fnv1a, side_table_name};
 use crate::core::token::{PREFIX_BYTES, Token};
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged};
@@ -254,12 +255,14 @@ pub async fn collect<S: Statements>(
     session.begin().await?;
     let work = raise_floors(session, graves, generation.closed_ms).await;
     let floors = end(session, work).await?;
+    failpoint!(COLLECT_FLOORS);
     let mut collected = 0;
     for floor in &floors {
         loop {
             session.begin().await?;
             let work = delete_slice(session, pipeline, graves, generation, floor).await;
             let deleted = end(session, work).await?;
+            failpoint!(COLLECT_SLICE);
             collected += deleted;
             if deleted < SLICE as u64 {
                 break;

@@ -3,6 +3,7 @@
 use crate::core::dialect::Dialect;
 use crate::core::failure::{Class, Failure};
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged};
@@ -73,6 +74,7 @@ async fn migrate_under_named_lock<S: Statements>(session: &mut S) -> Result<Stor
 }
 
 async fn run_missing<S: Statements>(session: &mut S) -> Result<StoreInfo, Failure> {
+    failpoint!(MIGRATE_BEGUN);
     let dialect = session.dialect();
     // Read again under the lock: whoever held it may have done the work.
     let found = check_version(session).await?;
@@ -88,9 +90,11 @@ async fn run_missing<S: Statements>(session: &mut S) -> Result<StoreInfo, Failur
                     ran.map_err(|failure| failure.context(format!("migrating lastword's store to format {number}")))?;
                 }
             }
+            failpoint!(MIGRATE_STATEMENT);
         }
         write_format(session, number).await?;
     }
+    failpoint!(MIGRATE_DONE);
     Ok(StoreInfo { format: STORE_FORMAT, found })
 }
 

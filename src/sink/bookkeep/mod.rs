@@ -60,9 +60,11 @@ pub use tables::{
 pub use topics::{TopicSource, add_topic, topic_sources};
 
 use crate::core::failure::{Class, Failure};
+use crate::core::guard::{Guard, stands};
 use crate::core::plan::{Advance, Plan, TableOutcome};
 use crate::core::record::TopicPartition;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 
 use super::Statements;
 use cells::stored;
@@ -70,10 +72,16 @@ use cells::stored;
 /// Moves the plan's checkpoints: the compare-and-swap on fence *and* expected offset, row by row in (topic, partition)
 /// order. A miss is a [`Class::Fenced`] failure that names all the partitions that missed.
 pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), Failure> {
+    failpoint!(APPLY_BEGUN);
     let mut advances: Vec<&Advance> = plan.advances.iter().collect();
     // A plan is ordered already; the order of locks is too important to rest on that.
     advances.sort_by(|a, b| a.at.cmp(&b.at));
     let text = sql::CHECKPOINT_ADVANCE.of(session.dialect());
+    let (text, left_out) = match stands(Guard::Fence) {
+        true => (text, 0),
+        // The last two conditions, with their parameters.
+        false => (text.split(" and fence =").next().unwrap_or(text), 2),
+    };
     let mut missed = Vec::new();
     for advance in advances {
         let counts = advance.counts;
@@ -96,10 +104,11 @@ pub async fn advance<S: Statements>(session: &mut S, plan: &Plan) -> Result<(), 
             advance.fence.into(),
             advance.from.into(),
         ];
-        if session.execute(text, &params).await? != 1 {
+        if session.execute(text, &params[..params.len() - left_out]).await? != 1 {
             missed.push(advance.at.clone());
         }
     }
+    failpoint!(APPLY_ADVANCED);
     if missed.is_empty() {
         return Ok(());
     }
@@ -117,6 +126,7 @@ fn taken_back(partitions: Vec<TopicPartition>, why: &str) -> Failure {
 /// The rest of a plan's bookkeeping, inside its transaction after the tables: ledger rows, quarantined records, settled
 /// quarantine entries, counters per table. `outcomes` are in the order of the plan's tables.
 pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[TableOutcome]) -> Result<(), Failure> {
+    failpoint!(APPLY_ROWS);
     orphans::check_nulls(session, plan).await?;
     for entry in &plan.ledger {
         ledger::add(session, entry).await?;
@@ -126,6 +136,7 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
     }
     for record in &plan.quarantine {
         quarantine::add(session, &plan.pipeline, record).await?;
+        failpoint!(QUARANTINE_WRITTEN);
     }
     for news in &plan.consistency {
         consistency::note(session, &plan.pipeline, news).await?;
@@ -137,6 +148,7 @@ pub async fn finish<S: Statements>(session: &mut S, plan: &Plan, outcomes: &[Tab
         let outcome = TableOutcome { applied: outcome.applied + table.truncates, ..*outcome };
         tables::count(session, &plan.pipeline, table.table.name(), &outcome).await?;
     }
+    failpoint!(APPLY_BOOKED);
     Ok(())
 }
 

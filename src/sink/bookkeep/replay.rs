@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::failure::Failure;
 use crate::core::value::Value;
+use crate::failpoint::failpoint;
 use crate::sink::Statements;
 
 use super::cells::{Cells, damaged, stored};
@@ -105,7 +106,9 @@ pub async fn replay_start<S: Statements>(
         .map_err(|error| Failure::operator("replay_ranges", format!("the ranges cannot be written: {error}")))?;
     session.begin().await?;
     let work = add(session, pipeline, &text, repair, who).await;
-    end(session, work).await
+    let id = end(session, work).await?;
+    failpoint!(REPLAY_RECORDED);
+    Ok(id)
 }
 
 async fn add<S: Statements>(

@@ -177,6 +177,6 @@ impl FileSource {
             }
         });
         let thread = thread.map_err(|error| Failure::operator("thread", format!("cannot start a thread: {error}")))?;
-        Ok(ends.handle(sender, thread))
+        Ok(ends.handle(sender, Some(thread)))
     }
 }

@@ -124,7 +124,7 @@ async fn plain_and_packed_files_are_one_log_with_its_own_offsets() {
     assert_eq!(heard.ends, [(a0, 13), (a1, 3000), (b0, 1)].into());
     handle.commands.send(SourceCommand::Stop).expect("it listens");
     assert_eq!(hear(&mut handle, begin).await.revoked, 3);
-    assert!(handle.thread.join().is_ok());
+    assert!(handle.thread.expect("a thread").join().is_ok());
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn ranges_are_read_alone_and_a_missing_tail_ends() {
     assert_eq!(heard.records[&at("t", 0)], (15..29).filter(|offset| offset % 10 != 9).collect::<Vec<_>>());
     assert_eq!(heard.ends, [(at("t", 0), 30), (at("t", 1), 9)].into());
     drop(handle.commands);
-    assert!(handle.thread.join().is_ok());
+    assert!(handle.thread.expect("a thread").join().is_ok());
 }
 
 #[tokio::test]

@@ -149,6 +149,6 @@ impl KafkaSource {
         let thread = thread
             .spawn(move || Reader::new(&native, mode, delivery, commands).run())
             .map_err(|error| Failure::operator("thread", format!("cannot start a thread: {error}")))?;
-        Ok(ends.handle(sender, thread))
+        Ok(ends.handle(sender, Some(thread)))
     }
 }

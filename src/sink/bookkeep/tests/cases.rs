@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::super::*;
 use super::Database;
 pub(super) use super::news::{a_table_belongs_to_one_scope, news_of_sources_add_up};
+use crate::core::batch::UNSEEN_DELETE;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Server};
 use crate::core::ledger::Top;
@@ -156,6 +157,10 @@ pub(super) async fn a_topic_made_anew_is_refused_until_an_operator_moves_it(data
     assert_eq!(acts[1].before.as_deref(), Some("offset 10 of old"));
     assert_eq!(acts[1].after.as_deref(), Some("offset 3 of new"));
     assert_eq!((acts[0].before.clone(), acts[0].who.as_str(), acts[0].act.as_str()), (None, "ann", "offsets set"));
+    // Set back, it may lie between a delete and its null.
+    set_offset(&mut session, "shop", &at("t", 0), "new", 2, "ann").await.expect("set back");
+    let mine = reclaim(&mut session, "shop", "one", &partitions).await.expect("reclaim").claims;
+    assert_eq!((mine[0].next_offset, mine[0].open_delete.as_deref()), (2, Some(UNSEEN_DELETE)));
     assert!(set_offset(&mut session, "shop", &at("t", 0), "new", -1, "ann").await.is_err());
 }
 

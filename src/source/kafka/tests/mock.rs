@@ -260,7 +260,7 @@ async fn a_source_that_nobody_holds_ends() {
     listener.until("the end", |seen| seen.end(&at("t", 0)) == Some(5)).await;
     let SourceHandle { control, records, commands, thread } = listener.handle;
     drop((control, records, commands));
-    let joined = tokio::task::spawn_blocking(move || thread.join());
+    let joined = tokio::task::spawn_blocking(move || thread.expect("a thread").join());
     let joined = tokio::time::timeout(Duration::from_secs(10), joined).await.expect("it ends in time");
     assert!(joined.expect("joining").is_ok());
 }

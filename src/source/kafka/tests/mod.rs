@@ -226,7 +226,7 @@ impl Listener {
         {
             self.take(event);
         }
-        let joined = tokio::task::spawn_blocking(move || self.handle.thread.join());
+        let joined = tokio::task::spawn_blocking(move || self.handle.thread.expect("a thread").join());
         joined.await.expect("joining").expect("the thread did not panic");
         self.revoked
     }
