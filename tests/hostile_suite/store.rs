@@ -2,6 +2,7 @@
 //! go on; none panics, and none waits for ever.
 
 use lastword::core::dialect::Dialect;
+use lastword::sink::Statements;
 use serde_json::json;
 
 use super::in_order;
