@@ -77,7 +77,7 @@ impl Runner {
         self.load_ledger(&reclaimed.claims).await?;
         let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(Claimed::from).collect();
         for claim in &claims {
-            self.shared.progress.claimed(&claim.at, claim.next, claim.fence);
+            self.shared.progress.claimed(&claim.at, claim.next, claim.fence, false);
         }
         let (resumed, settled) = self.lane.reclaimed(claims);
         if let Some(settled) = settled {
@@ -189,7 +189,7 @@ impl Runner {
             let generation =
                 partitions.iter().find(|(known, _, _)| *known == at).map_or(0, |(_, generation, _)| *generation);
             let next = claim.next_offset;
-            shared.progress.claimed(&at, next, claim.fence);
+            shared.progress.claimed(&at, next, claim.fence, self.looks_again(&at, next));
             self.lane.assign(generation, Claimed::from(claim));
             match ranges.get(&at).map(|range| out_of_log(&at, next, *range)) {
                 Some(Some(failure)) => {
