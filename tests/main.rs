@@ -10,6 +10,7 @@ mod evolve_suite;
 // Release builds have no failpoints.
 #[cfg(debug_assertions)]
 mod fault_suite;
+mod model;
 mod round_trip_suite;
 mod support;
 mod tidy;
