@@ -242,7 +242,7 @@ impl Campaign {
             }
             stream.collected = true;
         }
-        let settings = ["defaults.tombstones.collect=true", "defaults.tombstones.retain=\"1ms\""];
+        let settings = ["defaults.tombstones.collect=true", "defaults.tombstones.retain=1ms"];
         let args = ["--set", settings[0], "--set", settings[1], "tombstones", "collect"];
         for place in [at::COLLECT_FLOORS, at::COLLECT_SLICE] {
             let began = Instant::now();
@@ -250,8 +250,10 @@ impl Campaign {
             let hit = killed_at(&self.stage, process, place).await;
             self.stage.count(&MemberFault::KillAt(place), hit == Hit::Seen, began);
         }
-        let process = self.stage.start(&args, None);
-        self.stage.end(process).await.expect(0);
+        let ended = self.stage.end(self.stage.start(&args, None)).await;
+        if ended.code() != Some(0) {
+            self.stage.broken(3, format!("tombstones are not collected: {}\n{}", ended.stdout, ended.stderr));
+        }
         self.compare().await;
     }
 

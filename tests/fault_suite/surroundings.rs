@@ -121,18 +121,18 @@ async fn disk_full(stage: &Stage, random: &mut Random) -> bool {
     noticed
 }
 
-/// Replays a part of a topic, perhaps with a death on the way.
+/// Records of one replay at most: the log grows, and a round should not.
+const REPLAYED: i64 = 1500;
+
+/// Replays a part of a partition, perhaps with a death on the way.
 async fn replay(stage: &Arc<Stage>, place: Option<&'static str>, random: &mut Random) -> bool {
     let (topic, partitions) = &stage.topics[random.below(stage.topics.len() as u64) as usize];
     let partition = random.below(*partitions as u64) as i32;
     let Some(offset) = stage.offset(topic, partition).await else { return false };
-    let (from, one) = (random.below(offset.max(1) as u64).to_string(), partition.to_string());
-    let mut args = vec!["replay", "--topic", topic];
-    if random.percent(50) {
-        args.push("--from-beginning");
-    } else {
-        args.extend(["--partition", &one, "--from-offset", &from]);
-    }
+    let from = random.below(offset.max(1) as u64) as i64;
+    let to = offset.min(from + REPLAYED);
+    let (partition, from, to) = (partition.to_string(), from.to_string(), to.to_string());
+    let args = ["replay", "--topic", topic, "--partition", &partition, "--from-offset", &from, "--to-offset", &to];
     let Some(place) = place else {
         let process = stage.start(&args, None);
         return stage.end(process).await.code() == Some(0);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use lastword::core::dialect::Dialect;
@@ -33,18 +34,26 @@ async fn nothing_is_lost_doubled_or_resurrected_whatever_fails() {
         (Dialect::Mysql, &places[5..10], None),
         (Dialect::Sqlite, &places[10..], None),
     ];
+    let all_seen = Arc::new(AtomicU64::new(0));
     let mut campaigns = Vec::new();
     for (number, (dialect, places, down)) in plans.into_iter().enumerate() {
         let (servers, broker, places) = (servers.clone(), Arc::clone(&broker), places.to_vec());
+        let all_seen = Arc::clone(&all_seen);
         campaigns.push(tokio::spawn(async move {
             let seed = seed.wrapping_add(number as u64);
             let mut random = Random::new(seed);
             let mut campaign = Campaign::begin(&servers, &broker, dialect, seed).await;
             campaign.round(faults::short(dialect, &places, down, &mut random)).await;
-            let share = LONG / 3 + 1;
-            while long && campaign.outcome().violations.is_empty() && seen(campaign.outcome()) < share {
+            let mut counted = 0;
+            loop {
+                let seen = seen(campaign.outcome());
+                let all = all_seen.fetch_add(seen - counted, Ordering::Relaxed) + seen - counted;
+                counted = seen;
+                println!("{dialect:?}: {seen} faults, {all} in all, in {:?}", began.elapsed());
+                if !long || all >= LONG || !campaign.outcome().violations.is_empty() {
+                    break;
+                }
                 campaign.round(faults::long(dialect, &mut random)).await;
-                println!("{dialect:?}: {} faults in {:?}", seen(campaign.outcome()), began.elapsed());
             }
             if campaign.outcome().violations.is_empty() {
                 campaign.collect().await;
