@@ -2,6 +2,7 @@
 
 mod convergence;
 mod guards;
+mod hostile;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;
 mod seeds;

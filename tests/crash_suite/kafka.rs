@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::traffic::Event;
+use crate::support::eventually;
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -84,10 +85,9 @@ impl Topic {
     pub fn watermarks(&self) -> BTreeMap<i32, (i64, i64)> {
         let consumer: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a consumer");
-        let of = |partition| {
-            let marks = consumer.fetch_watermarks(&self.name, partition, WAIT).expect("watermarks");
-            (partition, marks)
-        };
+        // A broker that is just coming back has no leaders yet.
+        let marks = |partition| consumer.fetch_watermarks(&self.name, partition, WAIT).ok();
+        let of = |partition| (partition, eventually("watermarks", || marks(partition)));
         (0..self.partitions).map(of).collect()
     }
 

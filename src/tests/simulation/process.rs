@@ -58,7 +58,11 @@ impl Gate {
             let changed = self.0.1.notified();
             match self.life() {
                 Life::Runs => return,
-                Life::Stands => changed.await,
+                Life::Stands => {
+                    tracing::trace!(task = ?tokio::task::try_id(), "called gate");
+                    changed.await;
+                    tracing::trace!(task = ?tokio::task::try_id(), "called awake");
+                }
                 Life::Dead => return pending().await,
             }
         }
