@@ -6,10 +6,10 @@ use super::converges;
 
 #[test]
 fn captured_topics_converge_in_postgres() {
-    converges(Dialect::Postgres, 2);
+    converges(Dialect::Postgres, 1);
 }
 
 #[test]
 fn captured_topics_converge_in_mariadb() {
-    converges(Dialect::Mysql, 2);
+    converges(Dialect::Mysql, 1);
 }
