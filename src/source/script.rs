@@ -167,6 +167,15 @@ impl Log {
         Ok(())
     }
 
+    /// Removes what lies before an offset, as a topic's retention does.
+    pub fn trim(&self, at: &TopicPartition, start: i64) {
+        if let Some(held) = self.inner().partition_mut(at) {
+            held.start = start.clamp(held.start, held.end);
+            let start = held.start;
+            held.records.retain(|record| record.offset >= start);
+        }
+    }
+
     /// First offset and end of a partition.
     pub fn range(&self, at: &TopicPartition) -> Option<LogRange> {
         self.inner().partition(at).map(|held| LogRange { start: held.start, end: held.end })

@@ -68,6 +68,7 @@ impl Runner {
         let reclaimed = self.checked(reclaimed)?;
         for at in &reclaimed.not_mine {
             tracing::info!(lane = self.number, partition = %at, "taken over by another owner");
+            self.taken_over(at);
             self.lane.revoke(at);
             // A bounded run looks at the stored checkpoint from here on: the other process goes on with it.
             self.shared.progress.released(at);
@@ -267,7 +268,7 @@ impl Runner {
     pub(super) async fn check_fences(&mut self) {
         self.look_again();
         let partitions: Vec<TopicPartition> =
-            self.lane.partitions().keys().chain(self.halted.keys()).cloned().collect();
+            self.lane.partitions().keys().chain(self.halted.keys()).chain(self.takeovers.keys()).cloned().collect();
         if self.fences_checked.elapsed() < FENCE_CHECK || partitions.is_empty() {
             return;
         }
@@ -280,6 +281,7 @@ impl Runner {
             Err(failure) => return self.trouble(&failure, "looking at the fences"),
         };
         for state in &states {
+            self.look_at_takeover(state);
             if self.lane.partition(&state.at).is_some_and(|owned| owned.fence != state.fence) {
                 self.shared.progress.guard(|guards| guards.checkpoint_missed += 1);
                 self.reclaim = true;

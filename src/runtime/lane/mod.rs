@@ -6,6 +6,7 @@
 mod claim;
 mod opening;
 mod stop;
+mod takeover;
 
 pub(super) use claim::out_of_log;
 
@@ -34,6 +35,7 @@ use self::opening::Opening;
 use super::planner::{Planned, Planner};
 use super::progress::Progress;
 use stop::Stop;
+use takeover::Takeover;
 
 /// How often an idle lane looks whether someone else raised a fence (`offsets set`, a takeover).
 const FENCE_CHECK: Duration = Duration::from_secs(1);
@@ -133,6 +135,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         waiting: BTreeMap::new(),
         halted: BTreeMap::new(),
         stops: BTreeMap::new(),
+        takeovers: BTreeMap::new(),
         told_to_start: BTreeSet::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
@@ -170,6 +173,8 @@ struct Runner {
     halted: BTreeMap<TopicPartition, (Arc<str>, i64)>,
     /// Partitions that stopped because of their table, and are looked at again by themselves.
     stops: BTreeMap<TopicPartition, Stop>,
+    /// Partitions that are ours by the source's word, but were claimed by others.
+    takeovers: BTreeMap<TopicPartition, Takeover>,
     /// Partitions that the source was ever told to start, see [`Runner::claim_assigned`].
     told_to_start: BTreeSet<TopicPartition>,
     fences_checked: Instant,
@@ -439,6 +444,7 @@ impl Runner {
                     self.waiting.remove(at);
                     self.halted.remove(at);
                     self.stops.remove(at);
+                    self.takeovers.remove(at);
                     self.shared.progress.released(at);
                 }
                 failpoint!(REVOKE_DONE);

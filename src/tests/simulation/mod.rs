@@ -198,10 +198,12 @@ impl World {
                 self.log.move_to(&self.config.pipeline, at, self.processes[which].member);
                 see(&mut self.seen, "partitions moved", 1);
             }
-            7 => self.replay(),
+            // An interrupted one is somebody who still has to read: it keeps tombstones for ever.
+            7 if !self.collects => self.replay(),
             8 if !self.collects => self.rewind().await,
             8 | 9 if self.collects => {
                 see(&mut self.seen, "collections", 1);
+                self.expire();
                 let _ = upkeep::round(&self.operator).await;
             }
             _ => {
@@ -278,6 +280,15 @@ impl World {
         let Some(info) = topics.iter().find(|info| info.topic == at.topic) else { return };
         let Ok(mut session) = self.operator.sink.session("operator").await else { return };
         let _ = bookkeep::set_offset(&mut session, &place.0, at, &info.incarnation, to, "simulation").await;
+    }
+
+    /// The broker removes what was applied: before, nothing can be collected.
+    fn expire(&self) {
+        for at in self.history.ends.keys() {
+            let place = (self.config.pipeline.clone(), at.clone());
+            let applied = self.server.look(|_, watch| watch.checkpoints.get(&place).map_or(0, |stored| stored.next));
+            self.log.trim(at, applied);
+        }
     }
 
     /// Processes that ended by themselves are started again.
@@ -518,10 +529,12 @@ fn a_seed_repeats_its_run() {
 }
 
 /// Seeds that once failed, and what they found.
-const KEPT: [u64; 2] = [
+const KEPT: [u64; 3] = [
     // A position that was set back to the null behind a delete: taken for an orphan, the null deleted a newer row.
     43, // A stale command to start a partition, obeyed after it was given anew: it was never read again.
     155,
+    // A process that woke up with a claim under way took a partition from its rightful owner, who gave it up for ever.
+    74,
 ];
 /// Seeds that are run where nothing else is asked for.
 const RUNS: u64 = 250;
@@ -597,8 +610,8 @@ fn found(guard: Guard) -> Option<String> {
 fn broken_services_are_caught() {
     for (guard, invariants) in [
         (Guard::Fence, ["invariant 1", "invariant 5"]),
-        (Guard::Tombstone, ["invariant 3", "invariants 2 and 3"]),
-        (Guard::OneTransaction, ["invariants 2 and 3", "invariant 1"]),
+        (Guard::Tombstone, ["invariant 2", "invariant 3"]),
+        (Guard::OneTransaction, ["invariants 2 and 3", "invariant 4"]),
     ] {
         let found = found(guard).unwrap_or_else(|| panic!("nobody noticed that {guard:?} was taken away"));
         println!("without {guard:?}, {found}");

@@ -124,6 +124,8 @@ struct Backend {
     process: u64,
     in_transaction: bool,
     dead: bool,
+    /// Its client is gone, and the server does not know it yet.
+    left: bool,
 }
 
 struct State {
@@ -220,7 +222,7 @@ impl Server {
         let mut state = self.state();
         state.last += 1;
         let id = state.last;
-        state.sessions.insert(id, Backend { process, in_transaction: false, dead: false });
+        state.sessions.insert(id, Backend { process, in_transaction: false, dead: false, left: false });
         id
     }
 
@@ -428,6 +430,9 @@ impl Way {
     /// The server gets a transaction whose sender is gone already: perhaps long after others have claimed its partitions.
     fn land_late(&self, id: SessionId, plan: Plan) {
         let server = Arc::clone(&self.server);
+        if let Some(backend) = server.state().sessions.get_mut(&id) {
+            backend.left = true;
+        }
         let holds = server.draw(2) == 0;
         let after = Duration::from_millis(server.draw(4_000));
         tokio::spawn(async move {
@@ -468,7 +473,8 @@ impl Proxy for Way {
 
     fn close(&self, session: SessionId) {
         // A process that stands still closes nothing.
-        if self.gate.life() == Life::Runs {
+        let left = self.server.state().sessions.get(&session).is_some_and(|backend| backend.left);
+        if self.gate.life() == Life::Runs && !left {
             self.server.kill(session);
         }
     }
