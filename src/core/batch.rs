@@ -184,7 +184,8 @@ impl BatchBuilder {
     pub fn is_shadow(&self, record: &Record) -> bool {
         let Some(key) = &record.key else { return false };
         let open = self.partitions.get(&record.at).and_then(|advance| advance.open_delete.as_ref());
-        open.is_some_and(|open| open == key || **open == *UNSEEN_DELETE) || self.deleted.contains(&(record.at.clone(), key.clone()))
+        open.is_some_and(|open| open == key || **open == *UNSEEN_DELETE)
+            || self.deleted.contains(&(record.at.clone(), key.clone()))
     }
 
     /// Whether the batch holds a change of a key (its canonical bytes).
