@@ -7,6 +7,10 @@ mod captures_suite;
 mod cli_suite;
 mod crash_suite;
 mod evolve_suite;
+// Release builds have no failpoints.
+#[cfg(debug_assertions)]
+mod fault_suite;
+mod hostile_suite;
 mod model;
 mod round_trip_suite;
 mod support;

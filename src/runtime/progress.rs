@@ -24,6 +24,8 @@ pub enum PartitionState {
 pub struct PartitionProgress {
     /// Its state.
     pub state: PartitionState,
+    /// It is halted and looks whether what halted it is still there.
+    pub looks_again: bool,
     /// Stored next offset.
     pub next: i64,
     /// Last stable offset, when it was last looked up.
@@ -78,6 +80,7 @@ impl Progress {
             at.clone(),
             PartitionProgress {
                 state: PartitionState::Claiming,
+                looks_again: false,
                 next: 0,
                 end: None,
                 fence: 0,
@@ -87,10 +90,14 @@ impl Progress {
         );
     }
 
-    /// A partition was claimed, for the first time or again.
-    pub fn claimed(&self, at: &TopicPartition, next: i64, fence: i64) {
+    /// A partition was claimed, for the first time or again. One that only looks whether what halted it is still there stays halted
+    /// until something of it is applied: a bounded run that ends meanwhile has not done all of its work.
+    pub fn claimed(&self, at: &TopicPartition, next: i64, fence: i64, looks_again: bool) {
         if let Some(partition) = self.inner().partitions.get_mut(at) {
-            partition.state = PartitionState::Running;
+            partition.looks_again = looks_again && matches!(partition.state, PartitionState::Halted(_));
+            if !partition.looks_again {
+                partition.state = PartitionState::Running;
+            }
             partition.next = next;
             partition.fence = fence;
         }
@@ -99,6 +106,7 @@ impl Progress {
     /// A partition stopped.
     pub fn halted(&self, at: &TopicPartition, why: String) {
         if let Some(partition) = self.inner().partitions.get_mut(at) {
+            partition.looks_again = false;
             partition.state = PartitionState::Halted(why);
         }
     }
@@ -118,6 +126,9 @@ impl Progress {
         for advance in advances {
             inner.counts += &advance.counts;
             if let Some(partition) = inner.partitions.get_mut(&advance.at) {
+                if std::mem::take(&mut partition.looks_again) {
+                    partition.state = PartitionState::Running;
+                }
                 partition.next = advance.next;
                 partition.source_time_ms = partition.source_time_ms.max(advance.source_time_ms);
                 partition.counts += &advance.counts;
@@ -209,5 +220,34 @@ impl Progress {
             }
         }
         reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A bounded run may end while a halted partition looks again: it has not caught up, and must not say so.
+    #[test]
+    fn who_looks_again_is_halted_until_something_is_applied() {
+        let (progress, at) = (Progress::default(), TopicPartition::new("t", 0));
+        let advance = Advance {
+            at: at.clone(),
+            from: 3,
+            next: 4,
+            fence: 2,
+            counts: Counts::default(),
+            source_time_ms: None,
+            open_delete: None,
+            top: crate::core::ledger::Top::default(),
+        };
+        progress.claiming(&at);
+        progress.claimed(&at, 3, 1, false);
+        assert!(progress.halts().is_empty());
+        progress.halted(&at, "the table".to_owned());
+        progress.claimed(&at, 3, 2, true);
+        assert_eq!(progress.halts().len(), 1);
+        progress.committed(&[advance], &[]);
+        assert!(progress.halts().is_empty(), "what was in the way is gone");
     }
 }

@@ -34,6 +34,7 @@ pub(super) async fn serve(pipeline: Pipeline, stop: CancellationToken) {
     let Some(interval) = interval(&pipeline.config) else { return };
     loop {
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(interval) => {}
         }

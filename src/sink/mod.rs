@@ -7,6 +7,8 @@
 //! compared with.
 
 pub mod bookkeep;
+#[cfg(test)]
+mod contract;
 pub mod memory;
 pub mod mysql;
 mod partial;

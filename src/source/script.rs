@@ -14,7 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use crate::core::failure::Failure;
 use crate::core::record::{Record, TopicPartition};
@@ -104,17 +104,11 @@ impl Inner {
 }
 
 /// See the module. Cheap to clone; the clones are one log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     inner: Arc<Mutex<Inner>>,
     /// Said whenever something was written.
-    written: watch::Sender<()>,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { inner: Arc::default(), written: watch::Sender::new(()) }
-    }
+    written: Arc<Notify>,
 }
 
 impl Log {
@@ -154,7 +148,7 @@ impl Log {
             held.records.push(record);
             offset
         };
-        self.written.send_replace(());
+        self.written.notify_waiters();
         Ok(offset)
     }
 
@@ -169,7 +163,7 @@ impl Log {
             let held = inner.partition_mut(at).ok_or_else(|| unknown(at))?;
             held.end = held.end.max(end);
         }
-        self.written.send_replace(());
+        self.written.notify_waiters();
         Ok(())
     }
 
@@ -309,7 +303,6 @@ impl ScriptSource {
             line: Arc::clone(&self.line),
             delivery,
             commands,
-            written: self.log.written.subscribe(),
         };
         tokio::spawn(member.run());
         ends.handle(sender, None)

@@ -1,6 +1,7 @@
 //! Whole pipelines of the library with parts of it taken away, which only tests inside of it can do; and what its simulations share.
 
 mod guards;
+mod hostile;
 #[path = "../../tests/captures_suite/inside.rs"]
 mod inside;
 mod seeds;

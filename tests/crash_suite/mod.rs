@@ -3,9 +3,10 @@
 //! Every test generates its traffic from a seed that it prints (`LASTWORD_TEST_SEED` gives it back), and compares the
 //! destination with the generator's own table. `LASTWORD_TEST_LONG=1` makes the crash tests run over a million events.
 
-mod kafka;
+pub mod kafka;
 mod on_services;
-mod process;
-mod proxy;
-mod support;
-mod traffic;
+pub mod process;
+pub mod proxy;
+pub mod servers;
+pub mod support;
+pub mod traffic;

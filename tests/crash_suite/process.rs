@@ -1,8 +1,10 @@
 //! Processes of the built binary.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +14,8 @@ pub struct Process {
     child: Child,
     log: PathBuf,
     out: PathBuf,
+    /// Copies what it says into the file, so that a limit on its files is none on its log.
+    copying: Option<JoinHandle<()>>,
 }
 
 /// How a process ended.
@@ -24,6 +28,11 @@ pub struct Ended {
 impl Ended {
     pub fn code(&self) -> Option<i32> {
         self.status.code()
+    }
+
+    /// Whether SIGKILL ended it.
+    pub fn was_killed(&self) -> bool {
+        self.status.signal() == Some(9)
     }
 
     /// The result that `--json` printed.
@@ -40,17 +49,35 @@ impl Ended {
 }
 
 impl Process {
-    /// Starts the binary; its output goes to files of this name.
-    pub fn start(files: PathBuf, args: &[&str]) -> Self {
+    /// Starts the binary with more variables of the environment; its output goes to files of this name.
+    pub fn start(files: PathBuf, args: &[&str], environment: &[(&str, &str)]) -> Self {
         let (log, out) = (files.with_extension("log"), files.with_extension("out"));
-        let child = Command::new(env!("CARGO_BIN_EXE_lastword"))
+        // Another build of it can be tested; a long run must not see the binary change.
+        let program = std::env::var("LASTWORD_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_lastword").to_owned());
+        // A limit on its files, which tests set, is an error to it and not its end.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", &program])
             .args(args)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(File::create(&out).expect("a file"))
-            .stderr(File::create(&log).expect("a file"))
+            .stderr(Stdio::piped())
             .spawn()
             .expect("it starts");
-        Self { child, log, out }
+        let mut said = child.stderr.take().expect("a pipe");
+        let mut file = File::create(&log).expect("a file");
+        let copying = std::thread::spawn(move || drop(std::io::copy(&mut said, &mut file)));
+        Self { child, log, out, copying: Some(copying) }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it is stopped (SIGSTOP).
+    pub fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
     }
 
     /// Sends a signal by name.
@@ -63,6 +90,11 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().expect("it is killed");
         self.child.wait().expect("it ended");
+    }
+
+    /// Where its log is.
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone()
     }
 
     /// Everything it logged so far.
@@ -93,6 +125,8 @@ impl Process {
             assert!(Instant::now() < deadline, "it did not end within {within:?}:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
+        // Everything that it said is in the file then.
+        let _ = self.copying.take().map(JoinHandle::join);
         let stdout = std::fs::read_to_string(&self.out).unwrap_or_default();
         Ended { status, stdout, stderr: self.log() }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use lastword::config::checked::SinkConfig;
 use lastword::config::secret::Secret;
 use lastword::core::dialect::Dialect;
+use lastword::core::failure::Failure;
 use lastword::core::table::{TableName, TokenStorage, side_table_name};
 use lastword::core::value::Value;
 use lastword::sink::{Session, Sink, Statements};
@@ -67,7 +68,9 @@ impl World {
     /// A new database on one of the servers; SQLite in a file of its own.
     pub async fn new(services: &Services, dialect: Dialect, name: &str) -> Self {
         let pipeline = unique(&format!("crash_{name}_"));
-        let dir = TempDir::new().expect("a folder");
+        let mut dir = TempDir::new().expect("a folder");
+        // To look at what a long run left behind.
+        dir.disable_cleanup(std::env::var_os("LASTWORD_TEST_KEEP").is_some());
         let admin = match dialect {
             Dialect::Postgres => &services.postgres,
             Dialect::Mysql => &services.mariadb,
@@ -105,7 +108,8 @@ impl World {
     pub fn through(&mut self, port: u16) -> String {
         let (server, database) = self.url.rsplit_once('/').expect("a database");
         let (host, _) = server.rsplit_once(':').expect("a port");
-        let proxied = format!("{host}:{port}/{database}?sslmode=disable");
+        let plain = if self.dialect == Dialect::Mysql { "ssl-mode=DISABLED" } else { "sslmode=disable" };
+        let proxied = format!("{host}:{port}/{database}?{plain}");
         std::mem::replace(&mut self.url, proxied)
     }
 
@@ -131,11 +135,16 @@ impl World {
 
     /// Starts a command.
     pub fn start(&self, args: &[&str]) -> Process {
+        self.start_with(args, &[])
+    }
+
+    /// Starts a command with more variables of the environment.
+    pub fn start_with(&self, args: &[&str], environment: &[(&str, &str)]) -> Process {
         let number = self.started.fetch_add(1, Ordering::Relaxed);
         let config = self.dir.path().join("lastword.toml").display().to_string();
         let all: Vec<&str> =
             ["--config", &config, "--json", "--log-format", "text"].into_iter().chain(args.iter().copied()).collect();
-        Process::start(self.dir.path().join(format!("process-{number}")), &all)
+        Process::start(self.dir.path().join(format!("process-{number}")), &all, environment)
     }
 
     /// Runs a command to its end.
@@ -145,6 +154,19 @@ impl World {
 
     pub async fn session(&self) -> Session {
         session(&self.url, self.dialect).await
+    }
+
+    /// A session with a database that may be down.
+    pub async fn try_session(&self) -> Result<Session, Failure> {
+        try_session(&self.url, self.dialect).await
+    }
+
+    /// Keeps the folder with configuration, logs and the SQLite file; says where it is.
+    pub fn keep(&self) -> String {
+        let kept = std::env::temp_dir().join(&self.pipeline);
+        let copied = std::process::Command::new("cp").arg("-r").arg(self.dir.path()).arg(&kept).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the folder cannot be kept");
+        kept.display().to_string()
     }
 
     pub async fn query(&self, sql: &str) -> Vec<Vec<Value>> {
@@ -208,7 +230,8 @@ impl World {
         all
     }
 
-    async fn side_name(&self, table: &str) -> String {
+    /// Name of the table that holds a table's tombstones, within the bookkeeping.
+    pub async fn side_name(&self, table: &str) -> String {
         let name = self.session().await.describe(&TableName::new(None, table)).await.expect("a description");
         side_table_name(&name.expect("a table").name, TokenStorage::Column)
     }
@@ -300,12 +323,15 @@ fn numbers(rows: Vec<Vec<Value>>) -> Vec<i64> {
     rows[0].iter().map(|value| value.as_int().expect("a number")).collect()
 }
 
-async fn session(url: &str, dialect: Dialect) -> Session {
+async fn try_session(url: &str, dialect: Dialect) -> Result<Session, Failure> {
     let (url, lock_timeout) = (Secret::new(url), Duration::from_secs(20));
-    let sink = Sink::new(&SinkConfig { url, dialect, writers: 1, lock_timeout }).expect("a sink");
+    Sink::new(&SinkConfig { url, dialect, writers: 1, lock_timeout }).expect("a sink").session("test").await
+}
+
+async fn session(url: &str, dialect: Dialect) -> Session {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match sink.session("test").await {
+        match try_session(url, dialect).await {
             Ok(session) => return session,
             // It may be restarting.
             Err(failure) => assert!(Instant::now() < deadline, "no session: {failure}"),

@@ -52,6 +52,8 @@ pub struct Traffic {
     shape: Shape,
     random: Random,
     rows: Rows,
+    /// LSN of the newest change of every key, also of those that are gone.
+    newest: BTreeMap<i64, u64>,
     lsn: u64,
     /// LSN of the newest commit; `sequence[0]` of the events of the next transaction.
     committed: u64,
@@ -68,6 +70,7 @@ impl Traffic {
             shape,
             random: Random::new(seed),
             rows: Rows::new(),
+            newest: BTreeMap::new(),
             lsn: 1_000_000,
             committed: 1_000_000,
             transaction: 700,
@@ -84,6 +87,11 @@ impl Traffic {
         &self.rows
     }
 
+    /// LSN of the newest change of every key that there ever was.
+    pub fn newest(&self) -> &BTreeMap<i64, u64> {
+        &self.newest
+    }
+
     /// The initial snapshot: some rows that were there before.
     pub fn snapshot(&mut self, count: u64) -> Vec<Event> {
         let mut events = Vec::new();
@@ -91,8 +99,18 @@ impl Traffic {
             let row = self.row();
             let after = row_json(id as i64, &row);
             self.rows.insert(id as i64, row);
+            self.newest.insert(id as i64, self.lsn);
             let sequence = format!("[null,\"{}\"]", self.lsn);
             events.push(self.event(id as i64, "r", Value::Null, after, &sequence));
+        }
+        events
+    }
+
+    /// At least `count` events, each once.
+    pub fn changes(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::new();
+        while events.len() < count {
+            self.transaction(&mut events);
         }
         events
     }
@@ -134,6 +152,7 @@ impl Traffic {
         // Few keys take most of the changes.
         let spread = self.random.below(1 << 20) as f64 / f64::from(1 << 20);
         let id = (spread.powi(3) * self.shape.keys as f64) as i64;
+        self.newest.insert(id, self.lsn);
         let before = self.rows.get(&id).map(|row| row_json(id, row));
         let Some(before) = before else {
             let row = self.row();
@@ -262,6 +281,8 @@ mod tests {
                 newest.insert(id, (token, value["after"].clone()));
             }
         }
+        let lsns: BTreeMap<i64, u64> = newest.iter().map(|(id, ((_, lsn), _))| (*id, *lsn)).collect();
+        assert_eq!(*traffic.newest(), lsns);
         let live: BTreeMap<i64, Value> =
             newest.into_iter().filter(|(_, (_, after))| !after.is_null()).map(|(id, (_, after))| (id, after)).collect();
         let rows: BTreeMap<i64, Value> = traffic.rows().iter().map(|(id, row)| (*id, row_json(*id, row))).collect();

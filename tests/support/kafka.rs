@@ -70,9 +70,18 @@ pub fn fill(records: &[Captured]) {
 
 /// Puts every record into its partition, in their order.
 pub fn produce(records: &[Captured]) {
+    produce_with(records, &[]);
+}
+
+/// The same by a producer with properties of its own.
+pub fn produce_with(records: &[Captured], properties: &[(&str, &str)]) {
+    let mut config = client();
     // Idempotent: a producer that tries again must not change the order.
-    let producer: ThreadedProducer<DefaultProducerContext> =
-        client().set("enable.idempotence", "true").set("linger.ms", "5").create().expect("a producer");
+    config.set("enable.idempotence", "true").set("linger.ms", "5");
+    for (key, value) in properties {
+        config.set(*key, *value);
+    }
+    let producer: ThreadedProducer<DefaultProducerContext> = config.create().expect("a producer");
     for record in records {
         let mut base: BaseRecord<'_, str, str> =
             BaseRecord::to(&record.topic).partition(record.partition).timestamp(record.ts);

@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod events;
 pub mod kafka;
 pub mod lists;
+pub mod mutate;
 pub mod program;
 pub mod random;
 pub mod render;

@@ -88,6 +88,11 @@ impl Program {
 }
 
 impl Running {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal by its name (`TERM`).
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();

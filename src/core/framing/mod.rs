@@ -19,6 +19,7 @@ mod protobuf;
 mod tests;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -187,7 +188,12 @@ pub fn compile(definition: &Definition) -> Result<Compiled, Rejection> {
             Some((schema, reader)) => Reader::Json(connect::head(&schema)?, reader),
             None => Reader::Plain,
         },
-        Language::Protobuf => Reader::Protobuf(protobuf::compile(definition)?, Mutex::default()),
+        Language::Protobuf => {
+            // The library takes it for granted that a compiled file does not contradict itself.
+            let compiled = catch_unwind(AssertUnwindSafe(|| protobuf::compile(definition)));
+            let compiled = compiled.unwrap_or_else(|_| Err(unsupported("the Protobuf schema contradicts itself")))?;
+            Reader::Protobuf(compiled, Mutex::default())
+        }
     }))
 }
 

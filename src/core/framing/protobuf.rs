@@ -142,6 +142,12 @@ pub(super) fn compile(definition: &Definition) -> Result<Messages, Rejection> {
     let failed = |error: protox::Error| unsupported(format!("the Protobuf schema cannot be compiled: {error}"));
     compiler.open_file(ROOT).map_err(failed)?;
     let pool: DescriptorPool = compiler.descriptor_pool();
+    // A compiled file may say of any message that it is an entry of a map.
+    let is_torn = |entry: &MessageDescriptor| (1..=2).any(|number| entry.get_field(number).is_none());
+    if let Some(entry) = pool.all_messages().find(|message| message.is_map_entry() && is_torn(message)) {
+        let what = format!("the Protobuf message {} is a map's entry without a key or a value", entry.full_name());
+        return Err(unsupported(what));
+    }
     let file = pool.get_file_by_name(ROOT).ok_or_else(|| unsupported("the Protobuf schema holds no file"))?;
     Ok(Messages(file))
 }

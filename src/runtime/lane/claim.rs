@@ -48,6 +48,7 @@ impl Runner {
 
     pub(super) fn restart(&mut self, at: &TopicPartition, offset: i64) {
         let generation = next_generation();
+        self.told_to_start.insert(at.clone());
         self.lane.regenerate(at, generation);
         let _ = self.shared.commands.send(SourceCommand::Start { at: at.clone(), offset, generation });
     }
@@ -76,7 +77,7 @@ impl Runner {
         self.load_ledger(&reclaimed.claims).await?;
         let claims: Vec<Claimed> = reclaimed.claims.into_iter().map(Claimed::from).collect();
         for claim in &claims {
-            self.shared.progress.claimed(&claim.at, claim.next, claim.fence);
+            self.shared.progress.claimed(&claim.at, claim.next, claim.fence, false);
         }
         let (resumed, settled) = self.lane.reclaimed(claims);
         if let Some(settled) = settled {
@@ -122,6 +123,11 @@ impl Runner {
         result
     }
 
+    /// Answers an assignment.
+    ///
+    /// A command to start a partition may still be on its way when the partition is taken away and given again: the source would
+    /// obey it after this answer, and deliver under a generation that the lane does not expect any more, for ever (found by
+    /// simulation). So a partition that was ever started by command is started by command again: the last one counts.
     pub(super) async fn claim_assigned(
         &mut self,
         partitions: Vec<(TopicPartition, Generation, Arc<str>)>,
@@ -134,7 +140,7 @@ impl Runner {
             Ok(()) => self.claim(partitions.clone()).await,
             Err(failure) => Err(failure),
         };
-        let starts = connected.unwrap_or_else(|failure| {
+        let mut starts = connected.unwrap_or_else(|failure| {
             self.trouble(&failure, "claiming");
             self.wake = Some(Instant::now() + self.lane.next_wait());
             for (at, _, incarnation) in &partitions {
@@ -142,6 +148,14 @@ impl Runner {
             }
             partitions.iter().map(|(at, _, _)| (at.clone(), StartAt::Later)).collect()
         });
+        for (at, start) in &mut starts {
+            if let StartAt::Offset(offset) = *start
+                && self.told_to_start.contains(at)
+            {
+                *start = StartAt::Later;
+                self.restart(at, offset);
+            }
+        }
         let _ = reply.send(starts);
     }
 
@@ -175,7 +189,7 @@ impl Runner {
             let generation =
                 partitions.iter().find(|(known, _, _)| *known == at).map_or(0, |(_, generation, _)| *generation);
             let next = claim.next_offset;
-            shared.progress.claimed(&at, next, claim.fence);
+            shared.progress.claimed(&at, next, claim.fence, self.looks_again(&at, next));
             self.lane.assign(generation, Claimed::from(claim));
             match ranges.get(&at).map(|range| out_of_log(&at, next, *range)) {
                 Some(Some(failure)) => {

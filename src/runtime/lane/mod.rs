@@ -9,7 +9,7 @@ mod stop;
 
 pub(super) use claim::out_of_log;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,6 +133,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         waiting: BTreeMap::new(),
         halted: BTreeMap::new(),
         stops: BTreeMap::new(),
+        told_to_start: BTreeSet::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
         hints: BTreeMap::new(),
@@ -169,6 +170,8 @@ struct Runner {
     halted: BTreeMap<TopicPartition, (Arc<str>, i64)>,
     /// Partitions that stopped because of their table, and are looked at again by themselves.
     stops: BTreeMap<TopicPartition, Stop>,
+    /// Partitions that the source was ever told to start, see [`Runner::claim_assigned`].
+    told_to_start: BTreeSet<TopicPartition>,
     fences_checked: Instant,
     applying_since: Instant,
     /// Offsets for the group, for lag tools: told once a second, not with every batch.

@@ -46,6 +46,11 @@ impl Runner {
         self.stops.insert(at.clone(), Stop { offset, why: told, looks, again });
     }
 
+    /// Whether a partition that begins here will meet what stopped it.
+    pub(super) fn looks_again(&self, at: &TopicPartition, next: i64) -> bool {
+        self.stops.get(at).is_some_and(|stop| next <= stop.offset)
+    }
+
     /// Takes up the partitions whose time has come.
     pub(super) fn look_again(&mut self) {
         let now = Instant::now();

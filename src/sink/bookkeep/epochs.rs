@@ -1,6 +1,6 @@
 //! Source epochs in the store: rows that are handed out under its lock, listed, and opened by operators.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::epoch::{EpochQuestion, EpochRow, FIRST_EPOCH, OPERATOR, Settled, next_ordinal, settle};
 use crate::core::event::Rejection;
@@ -133,8 +133,8 @@ async fn of_topic<S: Statements>(session: &mut S, topic: &str) -> Result<Vec<Epo
 
 /// The rows of partitions, of all incarnations of their topics.
 pub async fn epochs<S: Statements>(session: &mut S, partitions: &[TopicPartition]) -> Result<Vec<EpochRow>, Failure> {
-    let wanted: HashSet<&TopicPartition> = partitions.iter().collect();
-    let topics: HashSet<&str> = partitions.iter().map(|at| &*at.topic).collect();
+    let wanted: BTreeSet<&TopicPartition> = partitions.iter().collect();
+    let topics: BTreeSet<&str> = partitions.iter().map(|at| &*at.topic).collect();
     let mut found = Vec::new();
     for topic in topics {
         found.extend(of_topic(session, topic).await?.into_iter().filter(|row| wanted.contains(&row.at)));

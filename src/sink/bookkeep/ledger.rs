@@ -1,6 +1,6 @@
 //! Facts that tokens rest on: the ledger, and the numbers of scopes. Neither ever changes once it is written.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::core::failure::Failure;
 use crate::core::ledger::BINLOG_FLOOR;
@@ -36,7 +36,7 @@ pub async fn ledger<S: Statements>(
     session: &mut S,
     partitions: &[TopicPartition],
 ) -> Result<Vec<LedgerEntry>, Failure> {
-    let wanted: HashSet<&TopicPartition> = partitions.iter().collect();
+    let wanted: BTreeSet<&TopicPartition> = partitions.iter().collect();
     let topics: BTreeSet<&str> = partitions.iter().map(|at| &*at.topic).collect();
     let mut entries = Vec::new();
     for topic in topics {

@@ -47,23 +47,24 @@ impl Database {
     pub(crate) async fn servers(test: &str) -> Vec<Self> {
         let mut databases = Vec::new();
         for variable in ["LASTWORD_TEST_POSTGRES", "LASTWORD_TEST_MARIADB"] {
-            let server = service(variable);
-            let mut hash = crate::core::table::fnv1a(test.as_bytes());
-            hash ^= u64::from(std::process::id());
-            let name = format!("lastword_book_{hash:016x}");
-            let mut url = url::Url::parse(&server).expect("url");
-            url.set_path(&name);
-            let admin = config(server);
-            let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
-            session.execute(&format!("create database {name}"), &[]).await.expect("database");
-            let drop = Some((admin, format!("drop database {name}")));
-            databases.push(Self {
-                config: config(url.to_string()),
-                drop,
-                _folder: tempfile::tempdir().expect("folder"),
-            });
+            databases.push(Self::server(variable, test).await);
         }
         databases
+    }
+
+    /// A database on the server that a variable of the environment names.
+    pub(crate) async fn server(variable: &str, test: &str) -> Self {
+        let server = service(variable);
+        let mut hash = crate::core::table::fnv1a(test.as_bytes());
+        hash ^= u64::from(std::process::id());
+        let name = format!("lastword_book_{hash:016x}");
+        let mut url = url::Url::parse(&server).expect("url");
+        url.set_path(&name);
+        let admin = config(server);
+        let mut session = Sink::new(&admin).expect("sink").session("test").await.expect("server");
+        session.execute(&format!("create database {name}"), &[]).await.expect("database");
+        let drop = Some((admin, format!("drop database {name}")));
+        Self { config: config(url.to_string()), drop, _folder: tempfile::tempdir().expect("folder") }
     }
 
     pub(crate) fn sink(&self) -> Sink {

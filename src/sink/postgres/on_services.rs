@@ -22,7 +22,7 @@ use crate::config::checked::SinkConfig;
 use crate::config::secret::Secret;
 use crate::core::dialect::Dialect;
 use crate::core::failure::Failure;
-use crate::core::plan::{Delete, Orphan, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
+use crate::core::plan::{Delete, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
 use crate::core::table::{Contract, DeleteMode, TOKEN_COLUMN, Table, TableName, TokenStorage};
 use crate::core::token::{Token, TokenWriter};
 use crate::core::value::Value;

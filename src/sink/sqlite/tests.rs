@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::secret::Secret;
 use crate::core::dialect::ddl::{self, Server};
-use crate::core::plan::{Applied, Delete, Orphan, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
+use crate::core::plan::{Applied, Delete, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::{Token, TokenWriter};
 use crate::core::wire::{Field, TableSpec, WireType};

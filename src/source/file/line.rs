@@ -25,6 +25,8 @@ use crate::core::record::{Headers, Record, TopicPartition};
 
 /// Longest line that is read, so that a file of another kind does not fill the memory.
 const LINE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Longest name of a topic that Kafka takes; the bookkeeping has no room for longer ones.
+const TOPIC_BYTES_MAX: usize = 249;
 /// Memory for reading ahead, per open file.
 const BUFFER_BYTES: usize = 256 * 1024;
 
@@ -100,7 +102,8 @@ fn parse(line: &[u8]) -> Result<Record, String> {
         serde_json::error::Category::Data => format!("is no record: {}", without_values(&error)),
         _ => format!("is not JSON at column {}", error.column()),
     })?;
-    if line.topic.is_empty() || line.topic.chars().any(char::is_control) {
+    let length = line.topic.len();
+    if length == 0 || length > TOPIC_BYTES_MAX || line.topic.chars().any(char::is_control) {
         return Err("has an impossible `topic`".to_owned());
     }
     if line.partition < 0 || line.offset < 0 || line.offset == i64::MAX {
@@ -211,7 +214,10 @@ mod tests {
 
     #[test]
     fn what_is_no_record_is_refused_without_its_values() {
+        let long =
+            format!(r#"{{"topic":"{}","partition":0,"offset":1,"key":"k","payload":"secret"}}"#, "t".repeat(250));
         for (line, part) in [
+            (long.as_str(), "impossible"),
             (r#"{"topic":"t","partition":0,"offset":0,"key":"secret"}"#, "no `payload`"),
             (r#"{"topic":"t","partition":0,"offset":0,"payload":"secret"}"#, "no `key`"),
             (r#"{"topic":"t","partition":0,"offset":0,"key":"k","payload":"secret","payload_b64":""}"#, "both"),

@@ -4,7 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::core::record::TopicPartition;
 use crate::source::delivery::{Delivery, Flow};
@@ -29,7 +29,6 @@ pub(super) struct Member {
     pub(super) line: Arc<dyn Line>,
     pub(super) delivery: Delivery,
     pub(super) commands: mpsc::UnboundedReceiver<SourceCommand>,
-    pub(super) written: watch::Receiver<()>,
 }
 
 /// What a member waited for.
@@ -50,6 +49,9 @@ impl Member {
             if flow == Flow::Closed {
                 break;
             }
+            // Heard from here on, so that nothing is written unheard between a look and the wait.
+            let log = self.log.clone();
+            let written = log.written.notified();
             let behind = self.behind();
             let line = Arc::clone(&self.line);
             let woken = tokio::select! {
@@ -58,7 +60,7 @@ impl Member {
                 command = self.commands.recv() => Woken::Command(command),
                 turn = line.turn(), if flow == Flow::Open && !behind.is_empty() => Woken::Turn(turn),
                 () = tokio::time::sleep(FULL), if flow == Flow::Blocked => Woken::Look,
-                _ = self.written.changed(), if behind.is_empty() => Woken::Look,
+                () = written, if behind.is_empty() => Woken::Look,
             };
             // A process that stands still hears nothing.
             self.line.awake().await;

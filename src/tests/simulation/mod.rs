@@ -41,9 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 const SESSION: Duration = Duration::from_secs(3);
 
 /// How often each thing happened, over all runs.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Seen {
-    runs: u64,
+    trace: u64,
     transactions: u64,
     killed: u64,
     stopped: u64,
@@ -139,7 +139,7 @@ impl World {
             operator: operator.0,
             replays: Vec::new(),
             collects,
-            seen: Seen { runs: 1, ..Seen::default() },
+            seen: Seen::default(),
         };
         for _ in 0..2 {
             world.start().await;
@@ -319,6 +319,7 @@ impl World {
         self.server.trouble(trouble);
         for _ in 0..3 + self.random.below(25) {
             sleep(Duration::from_millis(self.random.below(1_500))).await;
+            tracing::debug!(elapsed = ?self.server.elapsed(), "disturbing");
             self.disturb().await;
             self.tend().await;
         }
@@ -440,6 +441,7 @@ impl World {
         self.server.look(|database, watch| {
             self.seen.transactions = watch.transactions;
             self.seen.rewinds = watch.rewinds;
+            self.seen.trace = watch.trace;
             self.seen.collected =
                 count(database, "select coalesce(sum(collected), 0) from lastword_tombstone_generation");
             self.seen.epochs =
@@ -469,6 +471,9 @@ async fn replay_all(pipeline: &Pipeline, topic: &str) -> Result<(), crate::core:
 
 /// Runs a seed. The database is handed back, unless the run failed.
 fn simulate(seed: u64, mut database: Database) -> (Database, Seen) {
+    // `RUST_LOG=debug` tells what a run does.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).without_time().with_test_writer().try_init();
     database.clear();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
@@ -482,13 +487,34 @@ fn simulate(seed: u64, mut database: Database) -> (Database, Seen) {
     (server.into_database().0, seen)
 }
 
+/// A database in which a run has been: what the first one makes, all others find.
+fn fresh() -> Database {
+    simulate(0, Database::new()).0
+}
+
+/// A seed repeats its run exactly, or nothing that it shows could be looked into.
+#[test]
+fn a_seed_repeats_its_run() {
+    let mut database = fresh();
+    let mut differing = Vec::new();
+    for seed in 0..40 {
+        let (once, first) = simulate(seed, database);
+        let (again, second) = simulate(seed, once);
+        database = again;
+        if first != second {
+            differing.push(format!("{seed}: {first:?}\n     {second:?}"));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
 #[test]
 fn whole_services_keep_the_invariants() {
-    let mut database = Some(Database::new());
+    let mut database = Some(fresh());
     let count = std::env::var("LASTWORD_SIM_RUNS").ok().and_then(|text| text.parse().ok()).unwrap_or(20);
     let began = std::time::Instant::now();
     crate::tests::seeds(count, |seed| {
-        let (kept, seen) = simulate(seed, database.take().unwrap_or_else(Database::new));
+        let (kept, seen) = simulate(seed, database.take().unwrap_or_else(fresh));
         database = Some(kept);
         println!("{seed}: {seen:?}");
     });

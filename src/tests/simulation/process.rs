@@ -5,10 +5,10 @@
 
 use std::future::{Future, pending};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -34,37 +34,38 @@ pub enum Life {
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Gate(watch::Sender<Life>);
+pub struct Gate(Arc<(Mutex<Life>, Notify)>);
 
 impl Gate {
     pub fn new() -> Self {
-        Self(watch::Sender::new(Life::Runs))
+        Self(Arc::new((Mutex::new(Life::Runs), Notify::new())))
     }
 
     pub fn life(&self) -> Life {
-        *self.0.borrow()
+        *self.0.0.lock().expect("a life")
     }
 
     pub fn set(&self, life: Life) {
         if self.life() != Life::Dead {
-            self.0.send_replace(life);
+            *self.0.0.lock().expect("a life") = life;
+            self.0.1.notify_waiters();
         }
     }
 
     /// Waits while the process stands still; for ever, if it is dead.
     pub async fn pass(&self) {
-        let mut life = self.0.subscribe();
         loop {
-            match *life.borrow_and_update() {
+            let changed = self.0.1.notified();
+            match self.life() {
                 Life::Runs => return,
-                Life::Stands => {}
-                Life::Dead => break,
-            }
-            if life.changed().await.is_err() {
-                break;
+                Life::Stands => {
+                    tracing::trace!(task = ?tokio::task::try_id(), "called gate");
+                    changed.await;
+                    tracing::trace!(task = ?tokio::task::try_id(), "called awake");
+                }
+                Life::Dead => return pending().await,
             }
         }
-        pending().await
     }
 }
 
@@ -72,7 +73,7 @@ impl Gate {
 #[derive(Debug)]
 struct Reading {
     gate: Gate,
-    random: std::sync::Mutex<Random>,
+    random: Mutex<Random>,
     /// Questions about topics that are not answered, in a thousand.
     silent: u64,
 }
@@ -134,7 +135,7 @@ pub async fn pipeline(
     (seed, silent): (u64, u64),
 ) -> Result<(Pipeline, MemberId), Failure> {
     let way = Way { server: Arc::clone(server), gate: gate.clone(), process: number };
-    let reading = Reading { gate: gate.clone(), random: std::sync::Mutex::new(Random::new(seed)), silent };
+    let reading = Reading { gate: gate.clone(), random: Mutex::new(Random::new(seed)), silent };
     let source = log.source(&config.pipeline, Arc::new(reading));
     let member = source.member();
     let pipeline = Pipeline::with(Arc::clone(config), Sink::Proxy(Arc::new(way)), Source::Script(source)).await?;

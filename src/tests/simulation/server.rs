@@ -194,6 +194,11 @@ impl Server {
         (state.database, state.watch)
     }
 
+    /// Virtual time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     fn now_ms(&self) -> i64 {
         EPOCH_MS + self.began.elapsed().as_millis() as i64
     }
@@ -342,7 +347,7 @@ impl Server {
         if commit {
             state.watch.stamp(&mut state.database, now_ms);
             now(state.database.writer.commit()).expect("commit");
-            state.watch.committed(&mut state.database, plan);
+            state.watch.committed(&mut state.database, plan, self.began.elapsed());
         } else {
             now(state.database.writer.rollback()).expect("rollback");
         }
@@ -367,7 +372,7 @@ impl Server {
             let outcome = now(state.database.writer.apply(plan));
             if outcome.is_ok() {
                 state.watch.stamp(&mut state.database, now_ms);
-                state.watch.committed(&mut state.database, Some(plan));
+                state.watch.committed(&mut state.database, Some(plan), self.began.elapsed());
             }
             outcome
         };
@@ -395,6 +400,7 @@ impl Way {
     async fn exchange(&self, id: SessionId, request: Request<'_>) -> Result<Answer, Failure> {
         let ends = matches!(request, Request::Apply(_) | Request::Commit);
         let (drawn, trouble) = (self.server.draw(1000), self.server.state().trouble);
+        tracing::trace!(elapsed = ?self.server.elapsed(), process = self.process, id, drawn, ?request, "called");
         self.through().await;
         if drawn < trouble.cut_before {
             self.server.state().injected.cut_before += 1;

@@ -1,9 +1,11 @@
 //! What must hold after every transaction, whoever made it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::core::plan::Plan;
 use crate::core::record::TopicPartition;
+use crate::core::table::fnv1a;
 use crate::core::value::Value;
 use crate::runtime::sim::history::{History, TABLES};
 use crate::sink::{Session, Statements};
@@ -88,6 +90,8 @@ pub struct Watch {
     pub violations: Vec<String>,
     pub transactions: u64,
     pub rewinds: u64,
+    /// A sum of everything that was seen, and when: two runs of a seed have the same.
+    pub trace: u64,
 }
 
 impl Watch {
@@ -101,6 +105,7 @@ impl Watch {
             violations: Vec::new(),
             transactions: 0,
             rewinds: 0,
+            trace: 0,
         }
     }
 
@@ -121,7 +126,7 @@ impl Watch {
     }
 
     /// Looks at what a transaction left: `plan`, or something else.
-    pub fn committed(&mut self, database: &mut Database, plan: Option<&Plan>) {
+    pub fn committed(&mut self, database: &mut Database, plan: Option<&Plan>, elapsed: Duration) {
         self.transactions += 1;
         self.look_at_checkpoints(&mut database.reader, plan);
         let contents = Contents::read(&mut database.reader, &self.sides);
@@ -131,6 +136,9 @@ impl Watch {
             self.violations.push(format!("by {plan:#?}"));
         }
         self.contents = contents;
+        let seen = format!("{} {elapsed:?} {:?} {:?}", self.trace, self.checkpoints, self.contents);
+        tracing::trace!(seen, "committed");
+        self.trace = fnv1a(seen.as_bytes());
     }
 
     /// What the destination holds now.

@@ -6,7 +6,6 @@ mod group;
 mod nulls;
 mod offsets;
 mod replay;
-mod restarts;
 mod signals;
 mod transactions;
 mod unknown;

@@ -15,14 +15,20 @@ async fn cut(kinds: &'static [Cut], most: usize) -> (u64, u64) {
     let mut world = World::new(&services, Dialect::Postgres, "unknown").await;
     let topic = world.topic("orders", 4).await;
     let server = services.postgres.rsplit('@').next().and_then(|rest| rest.split('/').next()).expect("an address");
-    let proxy = Proxy::start(server.to_owned(), kinds, most).await;
+    let proxy = Proxy::start(server.to_owned(), Dialect::Postgres).await;
     let direct = world.through(proxy.port);
     world.configure(&[(&topic.name, "orders")], "", "[batch]\nrows = 100\n");
     world.directly(direct);
     let mut traffic = Traffic::new(seed(), Shape { partitions: 4, keys: 500, form: Form::Schemas });
     let live = world.start(&["run"]);
     // Records in many stretches: what is cut is sometimes a claim, mostly a batch.
-    for _ in 0..60 {
+    let mut orders = kinds.iter().cycle().take(most);
+    for number in 0..60 {
+        if number % 3 == 2
+            && let Some(cut) = orders.next()
+        {
+            proxy.cut_at_commit(*cut);
+        }
         topic.write(&traffic.stretch(250));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -75,12 +75,18 @@ pub(super) fn checked_json(text: ByteString) -> Result<ByteString, Misfit> {
     }
 }
 
+/// Zeros in front of the bits that were sent, at most: what a schema says of a length takes no memory by itself.
+const BITS_PADDING: u64 = 1 << 16;
+
 /// Little-endian bytes, as long as their content needs, as a string of `length` bits, the first bit the highest.
 pub(super) fn bits(little: &[u8], length: u32) -> Read {
     let highest = little.iter().rposition(|byte| *byte != 0);
     let used = highest.map_or(0, |at| 8 * at as u64 + u64::from(8 - little[at].leading_zeros()));
     if used > u64::from(length) {
         return Err(bad("more bits than its type has"));
+    }
+    if u64::from(length) > 8 * little.len() as u64 + BITS_PADDING {
+        return Err(no("bits of a type that is longer by more than 65,536 than what was sent"));
     }
     let mut bytes = vec![0u8; (length as usize).div_ceil(8)];
     for number in 0..used as u32 {

@@ -16,11 +16,16 @@ impl TableSql<'_> {
     pub fn side_win(&self) -> String {
         let (side, stage, token, deleted) = (&self.side, &self.stage, &self.token, &self.deleted);
         let key: String = self.table.key.iter().map(|at| format!("{}, ", self.staged(*at))).collect();
+        // Repair writes rows anew, never what was deleted.
+        let rows_only = match self.below {
+            "<" => String::new(),
+            _ => format!(" and (m.{token} <> excluded.{token} or not (m.{deleted} or excluded.{deleted}))"),
+        };
         format!(
             "with won as (\n    insert into {side} as m ({key_list}, {token}, {deleted})\n    \
              select {key}s.token, s.op = {OP_DELETE} from {stage} s where {} order by {order}\n    \
              on conflict ({key_list}) do update set {token} = excluded.{token}, {deleted} = excluded.{deleted}, deleted_at = \
-             case when m.{deleted} = excluded.{deleted} then m.deleted_at else now() end\n    where {}\n    \
+             case when m.{deleted} = excluded.{deleted} then m.deleted_at else now() end\n    where {}{rows_only}\n    \
              returning m.{deleted} as is_dead, m.xmax = 0 as is_new, m.deleted_at = now() as turned)\n\
              select count(*), count(*) filter (where is_dead and (is_new or turned)), \
              count(*) filter (where not is_dead and not is_new and turned) from won",
@@ -102,8 +107,11 @@ impl TableSql<'_> {
         Some(format!("{verb} where {PARAMETER} and not {known}"))
     }
 
+    /// Its time is not that of the transaction's beginning, by which [`Self::side_win`] tells what it turned itself: a delete behind
+    /// the TRUNCATE in one batch does not make a second tombstone.
     fn side_mark(&self) -> String {
-        format!("update {} m set {} = true, {} = {TRUNCATE}, deleted_at = now()", self.side, self.deleted, self.token)
+        let (side, deleted, token) = (&self.side, &self.deleted, &self.token);
+        format!("update {side} m set {deleted} = true, {token} = {TRUNCATE}, deleted_at = clock_timestamp()")
     }
 
     fn side_remove(&self, from: &str, alias: &str, condition: &str) -> Option<String> {

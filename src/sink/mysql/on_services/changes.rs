@@ -65,25 +65,6 @@ async fn a_truncate_takes_what_is_older() {
 }
 
 #[tokio::test]
-async fn soft_deletes_mark_rows_and_unknown_keys_get_tombstones() {
-    let mut world = world("soft").await;
-    let table = world.table("t", SMALL_SOFT, &["id"], SOFT).await;
-    world.apply(&small(&table, &[(1, 10), (2, 10)], &[])).await;
-    let outcome = world.apply(&small(&table, &[], &[(1, 11), (2, 9), (3, 11)])).await;
-    assert_eq!((outcome.applied, outcome.superseded_by_row, outcome.tombstones_delta), (2, 1, 1));
-    let rows = "SELECT id, v, _lastword_deleted, _lastword_token FROM t ORDER BY id";
-    assert_eq!(world.rows(rows).await, ["1 v10 1 11", "2 v10 0 10"]);
-    let before = world.digest(&table).await;
-    world.apply(&small(&table, &[(1, 10), (3, 10)], &[])).await;
-    world.apply(&small(&table, &[], &[(1, 11), (3, 11)])).await;
-    assert_eq!(world.digest(&table).await, before);
-    let outcome = world.apply(&small(&table, &[(1, 12), (3, 12)], &[])).await;
-    assert_eq!((outcome.applied, outcome.tombstones_delta), (2, -1));
-    assert_eq!(world.rows(rows).await, ["1 v12 0 12", "2 v10 0 10", "3 v12 0 12"]);
-    world.end().await;
-}
-
-#[tokio::test]
 async fn side_tokens_leave_the_table_as_it_is() {
     let mut world = world("side").await;
     let table = world.table("t", SMALL_PLAIN, &["id"], SIDE).await;
@@ -101,25 +82,6 @@ async fn side_tokens_leave_the_table_as_it_is() {
     let plan = Plan { repair: true, ..small(&table, &[(1, 10)], &[]) };
     assert_eq!(world.apply(&plan).await.applied, 1);
     assert_eq!(world.rows("SELECT id, v FROM t").await, ["1 v10"]);
-    world.end().await;
-}
-
-#[tokio::test]
-async fn a_change_log_takes_every_record_once() {
-    let mut world = world("log").await;
-    let ddl = "CREATE TABLE t (topic VARCHAR(60) COLLATE utf8mb4_nopad_bin, part INT, off BIGINT, op CHAR(1), \
-               PRIMARY KEY (topic, part, off)) DEFAULT CHARACTER SET utf8mb4";
-    let kind = Kind { contract: Contract::ChangeLog, ..HARD };
-    let table = world.table("t", ddl, &["topic", "part", "off"], kind).await;
-    let plan = |offsets: std::ops::Range<i64>| {
-        let row = |offset| upsert(1, vec!["a".into(), Value::Int(0), Value::Int(offset), "c".into()]);
-        plan_of(&table, &[0, 1, 2, 3], offsets.map(row).collect(), Vec::new())
-    };
-    let first = world.apply(&plan(0..700)).await;
-    assert_eq!((first.applied, first.superseded_by_row), (700, 0));
-    let second = world.apply(&plan(690..800)).await;
-    assert_eq!((second.applied, second.superseded_by_row), (100, 10));
-    assert_eq!(world.rows("SELECT COUNT(*), MAX(off) FROM t").await, ["800 799"]);
     world.end().await;
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::core::failure::Class;
-use crate::core::plan::Orphan;
 
 fn ddl(not_null: bool, kind: Kind) -> String {
     let token = if kind.storage == TokenStorage::Column { ", _lastword_token VARBINARY(48)" } else { "" };
@@ -84,33 +83,6 @@ async fn children_are_not_lost() {
 
 fn clone(table: &Table) -> Table {
     Table { shape: table.shape.clone(), key: table.key.clone(), ..*table }
-}
-
-/// A row whose delete event is gone goes if nothing newer was written meanwhile; its own newest event brings it back, older
-/// ones do not (invariants 2 and 3).
-#[tokio::test]
-async fn orphans_delete_exactly_the_row_that_was_seen() {
-    for (name, kind, ddl) in
-        [("orphan", HARD, SMALL), ("orphan_soft", SOFT, SMALL_SOFT), ("orphan_side", SIDE, SMALL_PLAIN)]
-    {
-        let mut world = world(name).await;
-        let table = world.table("t", ddl, &["id"], kind).await;
-        world.apply(&small(&table, &[(1, 5), (2, 5)], &[])).await;
-        let row = bookkeep::live_row(&mut world.session, &table, &[Value::Int(1)]).await.expect("a look");
-        assert_eq!(row, Some(bookkeep::LiveRow { token: Some(token(5)) }), "{name}");
-        let orphan = |key: i64, at| Orphan { token: token(at), below: token(at - 1), key: vec![Value::Int(key)] };
-        let mut gone = small(&table, &[], &[]);
-        gone.tables[0].orphans = vec![orphan(1, 5), orphan(2, 4), orphan(3, 5)];
-        let outcome = world.apply(&gone).await;
-        assert_eq!((outcome.applied, outcome.superseded_by_row), (1, 2), "{name}");
-        assert_eq!(outcome.tombstones_delta, i64::from(kind.delete == DeleteMode::Hard), "{name}");
-        let row = bookkeep::live_row(&mut world.session, &table, &[Value::Int(1)]).await.expect("a look");
-        assert_eq!(row, None, "{name}");
-        assert_eq!(world.apply(&small(&table, &[(1, 4)], &[])).await.applied, 0, "{name}");
-        assert_eq!(world.apply(&small(&table, &[(1, 5)], &[])).await.applied, 1, "{name}");
-        assert_eq!(world.rows("SELECT id, v FROM t ORDER BY id").await, ["1 v5", "2 v5"], "{name}");
-        world.end().await;
-    }
 }
 
 /// Tables that refer to each other are written in whatever order their foreign keys take; a row whose parent is nowhere is refused

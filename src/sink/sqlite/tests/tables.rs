@@ -188,26 +188,6 @@ async fn hostile_names_and_near_keys_stay_apart() {
 }
 
 #[tokio::test]
-async fn a_change_log_takes_every_record_once() {
-    let mut bench = Bench::of(ddl::change_log_spec(TableName::new(None, "log"))).await;
-    let width = bench.table.shape.columns.len();
-    let entry = |offset: i64| {
-        let mut values = vec![Value::Null; width];
-        values.splice(..5, ["t".into(), "id".into(), 0.into(), offset.into(), Value::from("u")]);
-        Upsert { token: token(1), values }
-    };
-    let plan = |bench: &Bench, offsets: std::ops::Range<i64>| {
-        let mut plan = bench.plan(&[]);
-        plan.tables[0].upserts =
-            vec![UpsertGroup { columns: (0..width).collect(), rows: offsets.map(entry).collect() }];
-        plan
-    };
-    assert_eq!(bench.session.apply(&plan(&bench, 0..100)).await.expect("applied").tables[0], outcome(100, 0, 0, 0, 0));
-    assert_eq!(bench.session.apply(&plan(&bench, 50..130)).await.expect("applied").tables[0], outcome(30, 50, 0, 0, 0));
-    assert_eq!(bench.session.query("select count(*) from log", &[]).await.expect("count"), [[Value::Int(130)]]);
-}
-
-#[tokio::test]
 async fn errors_have_the_right_class() {
     let folder = tempfile::tempdir().expect("folder");
     let open = async |url: String| SqliteSink::new(&config(url))?.session("test").await;
