@@ -1,8 +1,9 @@
 //! Every way in which the captures can be delivered leads to one state: rows, tokens, tombstones and truncate tokens are equal,
 //! and the rows are what the source held, but for the rows of `tests/captures/exceptions.tsv`.
 //!
-//! A short run tries every delivery once, with batch sizes taken in turn; `LASTWORD_TEST_LONG=1` tries every delivery with
-//! every batch size, and more seeds. `LASTWORD_TEST_ACCEPT=1` writes the list of exceptions anew for one connector and form.
+//! A short run tries every delivery once into SQLite, with batch sizes taken in turn. Into the servers it tries each of them with one
+//! form only, because the form of a record is forgotten when it is decoded: so every delivery meets every destination and every
+//! form. `LASTWORD_TEST_LONG=1` tries every delivery of every form into every destination with every batch size, and more seeds. `LASTWORD_TEST_ACCEPT=1` writes the list of exceptions anew for one connector and form.
 
 use std::sync::Arc;
 
@@ -106,6 +107,23 @@ impl Way {
         !matches!(self, Self::Doubled | Self::Redelivered | Self::CutOff)
     }
 
+    /// Whether a short run tries it with this form into this destination.
+    fn is_due(self, form: Form, dialect: Dialect) -> bool {
+        let turn = match form {
+            Form::Schemas | Form::Texts => 0,
+            Form::Plain => 1,
+            Form::Flat => 2,
+        };
+        let server = match dialect {
+            Dialect::Sqlite => return true,
+            Dialect::Postgres => 0,
+            Dialect::Mysql => 1,
+        };
+        // Not every connector has the flat form of those that give records other offsets.
+        let is_full = turn == 0 && !self.keeps_offsets();
+        matches!(self, Self::InOrder) || is_full || (self as usize + turn + server).is_multiple_of(3)
+    }
+
     /// Whether another seed is another delivery.
     fn is_random(self) -> bool {
         !matches!(self, Self::InOrder | Self::Backwards | Self::Doubled)
@@ -190,13 +208,18 @@ pub(super) fn one_state(connector: &'static str, form: Form, dialect: Dialect) {
     // What the first delivery of the same scenarios led to.
     let (mut first, mut first_small) = (None, None);
     let (mut all, mut problems) = (RunSummary::default(), Vec::new());
-    for (number, way) in WAYS.into_iter().filter(|way| !by_offset || way.keeps_offsets()).enumerate() {
+    let possible = WAYS.into_iter().filter(|way| !by_offset || way.keeps_offsets()).enumerate();
+    for (number, way) in possible.filter(|(_, way)| long || way.is_due(form, dialect)) {
         let sizes: Vec<usize> = if long { ROWS.to_vec() } else { vec![ROWS[number % ROWS.len()]] };
         let seeds = if long && way.is_random() { 3 } else { 1 };
         for rows in std::iter::repeat_n(sizes, seeds).flatten() {
             let what = format!("{connector} {} into {dialect:?}: {way:?}, batches of {rows}", form.folder());
             let is_small = !long && rows <= 2;
             let (material, first) = if is_small { (&small, &mut first_small) } else { (&all_scenarios, &mut first) };
+            if is_small && first.is_none() {
+                let steps = Way::InOrder.steps(&material.records, &mut random);
+                *first = Some(deliver(material, dialect, &steps, ROWS[0], false).contents);
+            }
             let steps = way.steps(&material.records, &mut random);
             let end = deliver(material, dialect, &steps, rows, number == 0);
             println!("{what}: {}", guards(&end.sum));
@@ -208,6 +231,9 @@ pub(super) fn one_state(connector: &'static str, form: Form, dialect: Dialect) {
     }
     println!("{connector} {} into {dialect:?}, all deliveries: {}", form.folder(), guards(&all));
     assert!(problems.is_empty(), "{}", problems.join("\n"));
+    if !long && dialect != Dialect::Sqlite {
+        return;
+    }
     let decided = [
         ("collapse", all.superseded_in_batch),
         ("row", all.superseded_by_row),
