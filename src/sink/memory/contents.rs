@@ -288,7 +288,7 @@ impl Work<'_> {
             }
             if self.refuses.is_some_and(|refuses| refuses(&column.name, value)) {
                 let what = format!("column {:?} of {}: the value is refused", column.name, self.table.name());
-                return Err(Failure::new(Class::Record, "refused", what));
+                return Err(Failure::new(Class::Record, "23514", what));
             }
         }
         Ok(())
