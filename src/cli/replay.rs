@@ -26,7 +26,7 @@ pub(super) async fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit,
         return list(context, &pipeline, &mut session).await;
     }
     let entry = match args.resume {
-        Some(id) => resumable(find(&pipeline, &mut session, id).await?)?,
+        Some(id) => resumable(runner::find(&pipeline, &mut session, id).await?)?,
         None => {
             let ranges = runner::ranges(&pipeline, &mut session, &request(args)?).await?;
             if args.dry_run {
@@ -34,7 +34,7 @@ pub(super) async fn replay(context: &Context, args: &ReplayArgs) -> Result<Exit,
             }
             let id =
                 bookkeep::replay_start(&mut session, &pipeline.config.pipeline, &ranges, args.repair, &who()).await?;
-            find(&pipeline, &mut session, id).await?
+            runner::find(&pipeline, &mut session, id).await?
         }
     };
     perform(context, &pipeline, &mut session, &entry).await
@@ -50,13 +50,6 @@ fn request(args: &ReplayArgs) -> Result<ReplayRequest, CommandError> {
     let topic =
         args.topic.clone().ok_or_else(|| CommandError::new(Exit::Usage, "say which topic is to be replayed"))?;
     Ok(ReplayRequest { topic, partition: args.partition, from, to: args.to_offset, repair: args.repair })
-}
-
-async fn find(pipeline: &Pipeline, session: &mut Session, id: i64) -> Result<ReplayEntry, Failure> {
-    let entries = bookkeep::replay_list(session, &pipeline.config.pipeline).await?;
-    entries.into_iter().find(|entry| entry.id == id).ok_or_else(|| {
-        Failure::operator("unknown_replay", format!("there is no replay {id}; `lastword replay --list` shows them"))
-    })
 }
 
 fn resumable(entry: ReplayEntry) -> Result<ReplayEntry, Failure> {

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
 use crate::failpoint::failpoint;
@@ -11,6 +13,7 @@ use crate::sink::Session;
 use crate::sink::bookkeep::{self, ReplayCounts, ReplayEntry, ReplayRange, ReplayState};
 use crate::source::{LogRange, ReadRange, TopicInfo, next_generation};
 
+use super::progress::Progress;
 use super::supervisor::{Ended, Pipeline, RunOptions, run_ranges};
 
 /// Where a replay begins.
@@ -116,6 +119,31 @@ fn check_range(at: &TopicPartition, from: i64, to: i64, log: LogRange) -> Result
         ));
     }
     Ok(())
+}
+
+/// The replay of a number.
+pub async fn find(pipeline: &Pipeline, session: &mut Session, id: i64) -> Result<ReplayEntry, Failure> {
+    let entries = bookkeep::replay_list(session, &pipeline.config.pipeline).await?;
+    entries.into_iter().find(|entry| entry.id == id).ok_or_else(|| {
+        Failure::operator("unknown_replay", format!("there is no replay {id}; `lastword replay --list` shows them"))
+    })
+}
+
+/// Starts a replay of everything that a topic holds, for the tests of users and our own, and runs it to its end.
+pub(crate) async fn whole_topic(pipeline: &Pipeline, topic: &str, who: &str) -> Result<Ended, Failure> {
+    let mut session = pipeline.sink.session("replay").await?;
+    let request = ReplayRequest {
+        topic: topic.to_owned(),
+        partition: None,
+        from: ReplayFrom::Beginning,
+        to: None,
+        repair: false,
+    };
+    let ranges = ranges(pipeline, &mut session, &request).await?;
+    let id = bookkeep::replay_start(&mut session, &pipeline.config.pipeline, &ranges, false, who).await?;
+    let entry = find(pipeline, &mut session, id).await?;
+    let options = RunOptions { until_caught_up: true, stop: CancellationToken::new(), progress: Progress::default() };
+    run(pipeline, &mut session, &entry, options).await
 }
 
 /// Runs a new replay (or goes on with an interrupted one) to its end, or until it is told to stop.

@@ -14,7 +14,7 @@ use crate::config::checked::Config;
 use crate::core::failure::Failure;
 use crate::core::record::TopicPartition;
 use crate::runtime::progress::Progress;
-use crate::runtime::replay::{self as replaying, ReplayFrom, ReplayRequest};
+use crate::runtime::replay::whole_topic;
 use crate::runtime::supervisor::{self, Ended, Pipeline, RunOptions};
 use crate::sink::bookkeep::{self, QuarantineFilter};
 use crate::sink::{Session, Sink};
@@ -253,7 +253,7 @@ impl World {
                 let topics: Vec<_> = self.log.partitions().into_iter().map(|at| at.topic).collect();
                 if let Some(topic) = topics.get(self.random.below(topics.len())).cloned() {
                     let pipeline = self.beside.clone();
-                    self.replays.push(tokio::spawn(async move { replay_topic(&pipeline, &topic).await }));
+                    self.replays.push(tokio::spawn(async move { whole_topic(&pipeline, &topic, "testing").await }));
                 }
             }
         }
@@ -368,26 +368,8 @@ pub(super) async fn replay(scenario: &Scenario, Report { log, .. }: &Report) -> 
     let mut topics: Vec<_> = log.partitions().into_iter().map(|at| at.topic).collect();
     topics.dedup();
     for topic in topics {
-        replay_topic(&pipeline, &topic).await.map_err(|failure| failure.context(format_args!("replay of {topic}")))?;
+        let replayed = whole_topic(&pipeline, &topic, "testing").await;
+        replayed.map_err(|failure| failure.context(format_args!("replay of {topic}")))?;
     }
     Ok(())
-}
-
-async fn replay_topic(pipeline: &Pipeline, topic: &str) -> Result<Ended, Failure> {
-    let mut session = pipeline.sink.session("replay").await?;
-    let request = ReplayRequest {
-        topic: topic.to_owned(),
-        partition: None,
-        from: ReplayFrom::Beginning,
-        to: None,
-        repair: false,
-    };
-    let ranges = replaying::ranges(pipeline, &mut session, &request).await?;
-    let name = &pipeline.config.pipeline;
-    let id = bookkeep::replay_start(&mut session, name, &ranges, false, "testing").await?;
-    let entries = bookkeep::replay_list(&mut session, name).await?;
-    let entry = entries.into_iter().find(|entry| entry.id == id);
-    let entry = entry.ok_or_else(|| Failure::operator("testing", "the replay that was started is not there"))?;
-    let options = RunOptions { until_caught_up: true, stop: CancellationToken::new(), progress: Progress::default() };
-    replaying::run(pipeline, &mut session, &entry, options).await
 }

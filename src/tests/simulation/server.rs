@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -20,6 +19,7 @@ use crate::core::plan::Plan;
 use crate::core::value::Value;
 use crate::sink::proxy::{Answer, Answering, Proxy, Request, SessionId, pass};
 use crate::sink::{Session, Sink, Statements};
+use crate::source::wait;
 use crate::support::random::Random;
 
 use super::process::{Gate, Life};
@@ -34,21 +34,7 @@ const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer)";
 
 /// Waits on this thread: the driver of SQLite answers from a thread of its own and needs no runtime.
 pub fn now<T>(work: impl Future<Output = T>) -> T {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut work = std::pin::pin!(work);
-    loop {
-        match work.as_mut().poll(&mut context) {
-            Poll::Ready(done) => return done,
-            Poll::Pending => std::thread::park(),
-        }
-    }
+    wait(work, Duration::from_secs(600)).expect("SQLite answers")
 }
 
 /// A database that lives through many simulations, emptied between them.

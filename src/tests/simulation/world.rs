@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::checked::{BatchConfig, Config, TombstoneRule};
 use crate::core::record::TopicPartition;
-use crate::runtime::progress::Progress;
-use crate::runtime::replay::{self, ReplayFrom, ReplayRequest};
+use crate::runtime::replay::whole_topic;
 use crate::runtime::sim;
 use crate::runtime::sim::history::History;
-use crate::runtime::supervisor::{Pipeline, RunOptions};
+use crate::runtime::supervisor::Pipeline;
 use crate::runtime::upkeep;
 use crate::sink::Statements;
 use crate::sink::bookkeep;
@@ -229,7 +227,7 @@ impl World {
         see(&mut self.seen, "replays", 1);
         self.replays.push(tokio::spawn(async move {
             // It may be refused, and it may be cut off: then it stays interrupted.
-            let _ = replay_all(&pipeline, &topic).await;
+            let _ = whole_topic(&pipeline, &topic, "simulation").await;
         }));
     }
 
@@ -379,8 +377,8 @@ impl World {
         let before = self.server.look(|_, watch| watch.contents().clone());
         let topics: BTreeSet<String> = self.history.ends.keys().map(|at| at.topic.to_string()).collect();
         for topic in topics {
-            match replay_all(&self.operator, &topic).await {
-                Ok(()) => {}
+            match whole_topic(&self.operator, &topic, "simulation").await {
+                Ok(_) => {}
                 Err(failure) if self.collects && failure.code == "below_floor" => {}
                 Err(failure) => panic!("a replay of {topic} failed: {failure}"),
             }
@@ -432,23 +430,4 @@ impl World {
             see(&mut self.seen, what, number);
         }
     }
-}
-
-/// Replays a topic from its beginning.
-async fn replay_all(pipeline: &Pipeline, topic: &str) -> Result<(), crate::core::failure::Failure> {
-    let mut session = pipeline.sink.session("replay").await?;
-    let request = ReplayRequest {
-        topic: topic.to_owned(),
-        partition: None,
-        from: ReplayFrom::Beginning,
-        to: None,
-        repair: false,
-    };
-    let ranges = replay::ranges(pipeline, &mut session, &request).await?;
-    let name = &pipeline.config.pipeline;
-    let id = bookkeep::replay_start(&mut session, name, &ranges, false, "simulation").await?;
-    let entries = bookkeep::replay_list(&mut session, name).await?;
-    let entry = entries.into_iter().find(|entry| entry.id == id).expect("the replay that was started");
-    let options = RunOptions { until_caught_up: true, stop: CancellationToken::new(), progress: Progress::default() };
-    replay::run(pipeline, &mut session, &entry, options).await.map(|_| ())
 }
