@@ -16,6 +16,9 @@ use crate::support::eventually;
 
 const WAIT: Duration = Duration::from_secs(60);
 
+/// How long one request is waited for before it is asked again.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// A topic of one test.
 pub struct Topic {
     brokers: String,
@@ -83,10 +86,12 @@ impl Topic {
 
     /// Log start and end of every partition.
     pub fn watermarks(&self) -> BTreeMap<i32, (i64, i64)> {
-        let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a consumer");
-        // A broker that is just coming back has no leaders yet.
-        let marks = |partition| consumer.fetch_watermarks(&self.name, partition, WAIT).ok();
+        // A broker that is just coming back has no leaders yet, and a request that was under way when it fell may never
+        // be answered: it is asked again, by a client that remembers nothing.
+        let marks = |partition| {
+            let consumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create::<BaseConsumer>();
+            consumer.expect("a consumer").fetch_watermarks(&self.name, partition, ANSWER).ok()
+        };
         let of = |partition| (partition, eventually("watermarks", || marks(partition)));
         (0..self.partitions).map(of).collect()
     }
