@@ -450,10 +450,23 @@ impl Proxy for Way {
     }
 
     fn close(&self, session: SessionId) {
-        // A process that stands still closes nothing.
         let left = self.server.state().sessions.get(&session).is_some_and(|backend| backend.left);
-        if self.gate.life() == Life::Runs && !left {
-            self.server.kill(session);
+        match self.gate.life() {
+            _ if left => {}
+            Life::Runs => {
+                self.server.kill(session);
+            }
+            // What a process that stands still gives up is closed when it goes on.
+            Life::Stands => {
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    let way = self.clone();
+                    runtime.spawn(async move {
+                        way.gate.pass().await;
+                        way.server.kill(session);
+                    });
+                }
+            }
+            Life::Dead => {}
         }
     }
 }
