@@ -23,8 +23,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 pub use queue::RecordQueue;
-#[cfg(test)]
-pub(crate) use queue::wait;
 
 use crate::config::checked::SourceConfig;
 use crate::core::failure::Failure;

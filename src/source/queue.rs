@@ -101,7 +101,7 @@ impl Wake for Unpark {
 }
 
 /// Waits on this thread for a future that needs no runtime (channels, semaphores); `None` if it took longer than `timeout`.
-pub(crate) fn wait<F: Future>(future: F, timeout: Duration) -> Option<F::Output> {
+pub(super) fn wait<F: Future>(future: F, timeout: Duration) -> Option<F::Output> {
     let deadline = Instant::now() + timeout;
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -48,9 +48,18 @@ impl Runner {
 
     pub(super) fn restart(&mut self, at: &TopicPartition, offset: i64) {
         let generation = next_generation();
-        self.told_to_start.insert(at.clone());
         self.lane.regenerate(at, generation);
-        let _ = self.shared.commands.send(SourceCommand::Start { at: at.clone(), offset, generation });
+        self.command(at, SourceCommand::Start { at: at.clone(), offset, generation });
+    }
+
+    /// Tells the source not to read a partition.
+    pub(super) fn silence(&mut self, at: &TopicPartition) {
+        self.command(at, SourceCommand::Halt { at: at.clone() });
+    }
+
+    fn command(&mut self, at: &TopicPartition, command: SourceCommand) {
+        self.commanded.insert(at.clone());
+        let _ = self.shared.commands.send(command);
     }
 
     pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
@@ -72,7 +81,7 @@ impl Runner {
             self.lane.revoke(at);
             // A bounded run looks at the stored checkpoint from here on: the other process goes on with it.
             self.shared.progress.released(at);
-            let _ = self.shared.commands.send(SourceCommand::Halt { at: at.clone() });
+            self.silence(at);
         }
         // A batch whose outcome was unknown may have stored facts that were forgotten with it.
         self.load_ledger(&reclaimed.claims).await?;
@@ -126,9 +135,9 @@ impl Runner {
 
     /// Answers an assignment.
     ///
-    /// A command to start a partition may still be on its way when the partition is taken away and given again: the source would
-    /// obey it after this answer, and deliver under a generation that the lane does not expect any more, for ever (found by
-    /// simulation). So a partition that was ever started by command is started by command again: the last one counts.
+    /// A command about a partition may still be on its way when the partition is taken away and given again: the source would
+    /// obey it after this answer, and deliver under a generation that the lane does not expect any more, or nothing, for ever
+    /// (both found by simulation). So a partition that the source was ever commanded is started by command: the last one counts.
     pub(super) async fn claim_assigned(
         &mut self,
         partitions: Vec<(TopicPartition, Generation, Arc<str>)>,
@@ -151,7 +160,7 @@ impl Runner {
         });
         for (at, start) in &mut starts {
             if let StartAt::Offset(offset) = *start
-                && self.told_to_start.contains(at)
+                && self.commanded.contains(at)
             {
                 *start = StartAt::Later;
                 self.restart(at, offset);
@@ -261,7 +270,7 @@ impl Runner {
         }
         self.lane.revoke(at);
         self.shared.progress.halted(at, why);
-        let _ = self.shared.commands.send(SourceCommand::Halt { at: at.clone() });
+        self.silence(at);
     }
 
     /// An idle lane has no compare-and-swap that could miss, and a halted partition none at all, so it looks.

@@ -136,7 +136,7 @@ pub fn spawn(number: usize, shared: Arc<Shared>, planner: Planner) -> LaneHandle
         halted: BTreeMap::new(),
         stops: BTreeMap::new(),
         takeovers: BTreeMap::new(),
-        told_to_start: BTreeSet::new(),
+        commanded: BTreeSet::new(),
         fences_checked: Instant::now(),
         applying_since: Instant::now(),
         hints: BTreeMap::new(),
@@ -175,8 +175,8 @@ struct Runner {
     stops: BTreeMap<TopicPartition, Stop>,
     /// Partitions that are ours by the source's word, but were claimed by others.
     takeovers: BTreeMap<TopicPartition, Takeover>,
-    /// Partitions that the source was ever told to start, see [`Runner::claim_assigned`].
-    told_to_start: BTreeSet<TopicPartition>,
+    /// Partitions that the source was ever told to start or to halt, see [`Runner::claim_assigned`].
+    commanded: BTreeSet<TopicPartition>,
     fences_checked: Instant,
     applying_since: Instant,
     /// Offsets for the group, for lag tools: told once a second, not with every batch.
@@ -229,7 +229,7 @@ impl Runner {
     fn steer(&mut self) {
         let (stop, again) = self.lane.steer();
         for at in stop {
-            let _ = self.shared.commands.send(SourceCommand::Halt { at });
+            self.silence(&at);
         }
         for (at, offset) in again {
             self.restart(&at, offset);

@@ -14,8 +14,6 @@
 //! Only what could beat an event is read (see [`TableText::stored`]): for keys that are new, or whose stored token is smaller,
 //! nothing comes back.
 
-use sqlx::sqlite::SqliteArguments;
-
 use crate::core::collect::{below, below_floor_failure, makes_below};
 use crate::core::dialect::rungs;
 use crate::core::dialect::sqlite::{MAX_PARAMETERS, MAX_ROWS, TableText};
@@ -29,7 +27,7 @@ use crate::core::verdict::{Incomparable, Judge, Stored, StoredRow, Verdict};
 use crate::sink::{Statements, bookkeep, partial};
 
 use super::SqliteSession;
-use super::values::{bind, bind_to};
+use super::values::{Cell, bind, bind_to};
 
 impl SqliteSession {
     /// See [`crate::sink::Session::apply`].
@@ -139,8 +137,8 @@ impl SqliteSession {
             for rows in rungs(entries.len(), Shape::Dated.max_rows(work)) {
                 let part = &entries[from..from + rows];
                 from += rows;
-                let arguments = arguments(work, part, Shape::Dated)?;
-                for row in self.fetch(&work.text.stored(rows, all), arguments).await? {
+                let cells = cells(work, part, Shape::Dated)?;
+                for row in self.fetch(&work.text.stored(rows, all), cells).await? {
                     let place = row.first().and_then(Value::as_int).and_then(|place| usize::try_from(place).ok());
                     if let Some(entry) = place.and_then(|place| part.get(place)) {
                         work.entries[*entry].found = Found::from_row(&row, work.plan.table.token_storage)?;
@@ -228,7 +226,7 @@ impl SqliteSession {
             if last.0 != rows {
                 last = (rows, text(&work.text, rows));
             }
-            affected += self.tell(&last.1, arguments(work, &entries[from..from + rows], shape)?).await?;
+            affected += self.tell(&last.1, cells(work, &entries[from..from + rows], shape)?).await?;
             from += rows;
         }
         Ok(affected)
@@ -401,18 +399,17 @@ impl Shape {
     }
 }
 
-fn arguments(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<SqliteArguments, Failure> {
-    let mut arguments = SqliteArguments::default();
-    let token =
-        |arguments: &mut SqliteArguments, entry: &Entry<'_>| bind(arguments, &Value::bytes(entry.token.as_bytes()));
+fn cells(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<Vec<Cell>, Failure> {
+    let mut cells = Vec::new();
+    let token = |cells: &mut Vec<Cell>, entry: &Entry<'_>| bind(cells, &Value::bytes(entry.token.as_bytes()));
     for entry in entries.iter().map(|entry| &work.entries[*entry]) {
         match (shape, entry.row) {
             (Shape::Row, Some((group, values))) => {
                 for (value, column) in values.iter().zip(work.plan.upserts[group].columns.iter()) {
-                    bind_to(&mut arguments, value, &work.plan.table.shape.columns[*column])?;
+                    bind_to(&mut cells, value, &work.plan.table.shape.columns[*column])?;
                 }
                 if work.text.token_in_row() {
-                    token(&mut arguments, entry)?;
+                    token(&mut cells, entry)?;
                 }
             }
             (Shape::Row, None) => {
@@ -420,16 +417,16 @@ fn arguments(work: &Work<'_>, entries: &[usize], shape: Shape) -> Result<SqliteA
             }
             _ => {
                 for (value, column) in entry.key.iter().zip(&work.plan.table.key) {
-                    bind_to(&mut arguments, value, &work.plan.table.shape.columns[*column])?;
+                    bind_to(&mut cells, value, &work.plan.table.shape.columns[*column])?;
                 }
                 if shape != Shape::Key {
-                    token(&mut arguments, entry)?;
+                    token(&mut cells, entry)?;
                 }
                 if shape == Shape::Side {
-                    bind(&mut arguments, &Value::Bool(!entry.is_upsert()))?;
+                    bind(&mut cells, &Value::Bool(!entry.is_upsert()))?;
                 }
             }
         }
     }
-    Ok(arguments)
+    Ok(cells)
 }

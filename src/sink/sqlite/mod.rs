@@ -12,13 +12,15 @@ mod apply;
 mod classify;
 mod describe;
 #[cfg(test)]
+mod here;
+#[cfg(test)]
 mod tests;
 mod values;
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, SqliteConnection};
 
 use crate::config::checked::SinkConfig;
@@ -28,6 +30,7 @@ use crate::core::value::Value;
 
 use super::Statements;
 use classify::{classify, classify_commit};
+use values::Cell;
 
 /// Prepared statements that a connection keeps: some ten shapes of three lengths a table, for a few dozen tables.
 const STATEMENTS_KEPT: usize = 512;
@@ -71,7 +74,7 @@ impl SqliteSink {
         let began = Instant::now();
         loop {
             match self.options.connect().await.map_err(classify) {
-                Ok(connection) => return Ok(SqliteSession { connection }),
+                Ok(connection) => return Ok(SqliteSession { connection: Connection::Driver(connection) }),
                 Err(failure) if failure.class == Class::Transient && began.elapsed() < self.patience => {
                     tokio::time::sleep(OPEN_AGAIN_AFTER).await;
                 }
@@ -81,10 +84,20 @@ impl SqliteSink {
     }
 }
 
+/// What runs statements.
+#[derive(Debug)]
+enum Connection {
+    /// The driver, on a thread of its own.
+    Driver(SqliteConnection),
+    /// The calling thread, which waits: for simulations, where the way to the other thread takes longer than the statement.
+    #[cfg(test)]
+    Here(here::Connection),
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct SqliteSession {
-    connection: SqliteConnection,
+    connection: Connection,
 }
 
 impl SqliteSession {
@@ -98,28 +111,42 @@ impl SqliteSession {
         Ok(false)
     }
 
-    fn arguments(params: &[Value]) -> Result<SqliteArguments, Failure> {
-        let mut arguments = SqliteArguments::default();
-        for value in params {
-            values::bind(&mut arguments, value)?;
+    fn cells(params: &[Value]) -> Result<Vec<Cell>, Failure> {
+        let mut cells = Vec::with_capacity(params.len());
+        params.iter().try_for_each(|value| values::bind(&mut cells, value))?;
+        Ok(cells)
+    }
+
+    /// Runs a statement. Returns the affected rows.
+    async fn tell(&mut self, sql: &str, cells: Vec<Cell>) -> Result<u64, Failure> {
+        match &mut self.connection {
+            Connection::Driver(driver) => {
+                let statement = sqlx::query_with(AssertSqlSafe(sql), values::arguments(cells)?);
+                statement.execute(driver).await.map(|done| done.rows_affected()).map_err(classify)
+            }
+            #[cfg(test)]
+            Connection::Here(connection) => connection.run(sql, cells).map(|(_, affected)| affected).map_err(classify),
         }
-        Ok(arguments)
     }
 
-    /// Runs a statement with arguments that are bound already.
-    async fn tell(&mut self, sql: &str, arguments: SqliteArguments) -> Result<u64, Failure> {
-        let done = sqlx::query_with(AssertSqlSafe(sql), arguments).execute(&mut self.connection).await;
-        done.map(|done| done.rows_affected()).map_err(classify)
-    }
-
-    /// Runs a query with arguments that are bound already.
-    async fn fetch(&mut self, sql: &str, arguments: SqliteArguments) -> Result<Vec<Vec<Value>>, Failure> {
-        let rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch_all(&mut self.connection).await;
-        rows.map_err(classify)?.iter().map(values::read).collect()
+    /// Runs a query. Returns its rows.
+    async fn fetch(&mut self, sql: &str, cells: Vec<Cell>) -> Result<Vec<Vec<Value>>, Failure> {
+        match &mut self.connection {
+            Connection::Driver(driver) => {
+                let query = sqlx::query_with(AssertSqlSafe(sql), values::arguments(cells)?);
+                query.fetch_all(driver).await.map_err(classify)?.iter().map(values::read).collect()
+            }
+            #[cfg(test)]
+            Connection::Here(connection) => connection.run(sql, cells).map(|(rows, _)| rows).map_err(classify),
+        }
     }
 
     async fn bare(&mut self, text: &'static str) -> Result<(), sqlx::Error> {
-        self.connection.execute(text).await.map(|_| ())
+        match &mut self.connection {
+            Connection::Driver(driver) => driver.execute(text).await.map(|_| ()),
+            #[cfg(test)]
+            Connection::Here(connection) => connection.run(text, Vec::new()).map(|_| ()),
+        }
     }
 }
 
@@ -131,11 +158,11 @@ impl Statements for SqliteSession {
     }
 
     async fn execute(&mut self, sql: &str, params: &[Value]) -> Result<u64, Failure> {
-        self.tell(sql, Self::arguments(params)?).await
+        self.tell(sql, Self::cells(params)?).await
     }
 
     async fn query(&mut self, sql: &str, params: &[Value]) -> Result<Vec<Vec<Value>>, Failure> {
-        self.fetch(sql, Self::arguments(params)?).await
+        self.fetch(sql, Self::cells(params)?).await
     }
 
     async fn begin(&mut self) -> Result<(), Failure> {

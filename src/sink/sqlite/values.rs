@@ -12,33 +12,59 @@ use crate::core::value::Value;
 
 use super::classify::classify;
 
+/// A parameter, in one of the storage classes.
+#[derive(Debug)]
+pub(super) enum Cell {
+    Null,
+    Integer(i64),
+    Real(f64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
 /// Appends a parameter. What SQLite has no storage class for is written as the text of [`crate::core::text`], a shape as EWKB.
-pub(super) fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), Failure> {
-    let bound = match value {
-        Value::Null => arguments.add(None::<i64>),
-        Value::Bool(truth) => arguments.add(i64::from(*truth)),
-        Value::Int(number) => arguments.add(*number),
+pub(super) fn bind(cells: &mut Vec<Cell>, value: &Value) -> Result<(), Failure> {
+    cells.push(match value {
+        Value::Null => Cell::Null,
+        Value::Bool(truth) => Cell::Integer(i64::from(*truth)),
+        Value::Int(number) => Cell::Integer(*number),
         Value::UInt(number) => match i64::try_from(*number) {
-            Ok(number) => arguments.add(number),
+            Ok(number) => Cell::Integer(number),
             Err(_) => return Err(does_not_fit("a number beyond 9,223,372,036,854,775,807")),
         },
-        Value::Float32(number) => return bind(arguments, &Value::Float64(f64::from(*number))),
+        Value::Float32(number) => return bind(cells, &Value::Float64(f64::from(*number))),
         // SQLite would store NULL.
         Value::Float64(number) if number.is_nan() => return Err(does_not_fit("a NaN")),
-        Value::Float64(number) => arguments.add(*number),
-        Value::Decimal(text) | Value::Text(text) | Value::Json(text) => arguments.add(&**text),
-        Value::Bytes(bytes) => arguments.add(&**bytes),
-        Value::Geometry { srid, wkb } => arguments.add(geometry::ewkb(*srid, wkb)),
+        Value::Float64(number) => Cell::Real(*number),
+        Value::Decimal(text) | Value::Text(text) | Value::Json(text) => Cell::Text(text.to_string()),
+        Value::Bytes(bytes) => Cell::Blob(bytes.to_vec()),
+        Value::Geometry { srid, wkb } => Cell::Blob(geometry::ewkb(*srid, wkb)),
         other => match text::of(other.clone()) {
-            Some(text) => arguments.add(&*text),
+            Some(text) => Cell::Text(text.to_string()),
             None => return Err(does_not_fit("a value of this kind")),
         },
-    };
-    bound.map_err(|error| Failure::operator("sqlite driver", format!("a parameter cannot be bound: {error}")))
+    });
+    Ok(())
+}
+
+/// The driver's form of parameters.
+pub(super) fn arguments(cells: Vec<Cell>) -> Result<SqliteArguments, Failure> {
+    let mut arguments = SqliteArguments::default();
+    for cell in cells {
+        let added = match cell {
+            Cell::Null => arguments.add(None::<i64>),
+            Cell::Integer(number) => arguments.add(number),
+            Cell::Real(number) => arguments.add(number),
+            Cell::Text(text) => arguments.add(text),
+            Cell::Blob(bytes) => arguments.add(bytes),
+        };
+        added.map_err(|error| Failure::operator("sqlite driver", format!("a parameter cannot be bound: {error}")))?;
+    }
+    Ok(arguments)
 }
 
 /// Appends a value of a column. What would not be stored in the column's own class is refused: only STRICT tables do that themselves.
-pub(super) fn bind_to(arguments: &mut SqliteArguments, value: &Value, column: &Column) -> Result<(), Failure> {
+pub(super) fn bind_to(cells: &mut Vec<Cell>, value: &Value, column: &Column) -> Result<(), Failure> {
     let fits = match (&column.kind, value) {
         (_, Value::Null) => true,
         (ColumnType::Int { .. } | ColumnType::Bool, value) => {
@@ -50,7 +76,7 @@ pub(super) fn bind_to(arguments: &mut SqliteArguments, value: &Value, column: &C
         }
         (_, value) => !matches!(value, Value::Bytes(_) | Value::Geometry { .. }),
     };
-    let bound = if fits { bind(arguments, value) } else { Err(does_not_fit("a value of another kind")) };
+    let bound = if fits { bind(cells, value) } else { Err(does_not_fit("a value of another kind")) };
     bound.map_err(|failure| failure.context(format_args!("column {:?}", column.name)))
 }
 

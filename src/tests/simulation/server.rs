@@ -9,17 +9,17 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::config::checked::SinkConfig;
 use crate::core::dialect::Dialect;
 use crate::core::failure::{Class, Failure};
 use crate::core::plan::Plan;
 use crate::core::value::Value;
 use crate::sink::proxy::{Answer, Answering, Proxy, Request, SessionId, pass};
-use crate::sink::{Session, Sink, Statements};
-use crate::source::wait;
+use crate::sink::sqlite::SqliteSession;
+use crate::sink::{Session, Statements};
 use crate::support::random::Random;
 
 use super::process::{Gate, Life};
@@ -32,9 +32,9 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 const EPOCH_MS: i64 = 978_307_200_000;
 const NOW: &str = "select cast(unixepoch('subsec') * 1000 as integer)";
 
-/// Waits on this thread: the driver of SQLite answers from a thread of its own and needs no runtime.
+/// What SQLite answers: at once, on this thread.
 pub fn now<T>(work: impl Future<Output = T>) -> T {
-    wait(work, Duration::from_secs(600)).expect("SQLite answers")
+    work.now_or_never().expect("SQLite answers at once")
 }
 
 /// A database that lives through many simulations, emptied between them.
@@ -48,18 +48,10 @@ impl Database {
     /// A new one with the tables of the histories.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let url = format!("sqlite:{}", folder.path().join("simulation.db").display());
-        let config = SinkConfig {
-            url: crate::config::secret::Secret::new(url),
-            dialect: Dialect::Sqlite,
-            writers: 1,
-            lock_timeout: LOCK_TIMEOUT,
-        };
-        let sink = Sink::new(&config).expect("a sink");
-        let (mut writer, reader) =
-            (now(sink.session("writer")).expect("open"), now(sink.session("reader")).expect("open"));
+        let file = folder.path().join("simulation.db");
+        let open = || Session::Sqlite(SqliteSession::here(&file).expect("open"));
+        let (mut writer, reader) = (open(), open());
         for statement in [
-            "pragma synchronous = off",
             "create table a (id integer primary key, v integer check (v <> 666), w integer)",
             "create table b (id integer primary key, v integer check (v <> 666), w integer, extra integer)",
         ] {
@@ -458,10 +450,23 @@ impl Proxy for Way {
     }
 
     fn close(&self, session: SessionId) {
-        // A process that stands still closes nothing.
         let left = self.server.state().sessions.get(&session).is_some_and(|backend| backend.left);
-        if self.gate.life() == Life::Runs && !left {
-            self.server.kill(session);
+        match self.gate.life() {
+            _ if left => {}
+            Life::Runs => {
+                self.server.kill(session);
+            }
+            // What a process that stands still gives up is closed when it goes on.
+            Life::Stands => {
+                if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                    let way = self.clone();
+                    runtime.spawn(async move {
+                        way.gate.pass().await;
+                        way.server.kill(session);
+                    });
+                }
+            }
+            Life::Dead => {}
         }
     }
 }

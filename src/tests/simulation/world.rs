@@ -111,11 +111,13 @@ impl World {
         self.processes.push(process);
     }
 
-    /// The source writes: everything at once, or bit by bit in the order of the partitions' offsets.
+    /// The source writes: everything at once, or bit by bit in the order of the partitions' offsets. Partitions may be behind
+    /// each other, but where tombstones are collected by less than they are kept: later records are refused, aloud.
     fn write(&self) -> JoinHandle<()> {
         let (log, history) = (self.log.clone(), Arc::clone(&self.history));
         let mut random = Random::new(self.seed ^ 0x10C);
         let at_once = random.percent(50);
+        let pause_ms = if self.collects { 4 } else { 400 };
         tokio::spawn(async move {
             let mut rest: Vec<_> = history.log.iter().map(|(at, records)| (at.clone(), records.as_slice())).collect();
             while !rest.is_empty() {
@@ -132,7 +134,7 @@ impl World {
                     }
                 }
                 if !at_once && random.percent(20) {
-                    sleep(Duration::from_millis(random.below(400))).await;
+                    sleep(Duration::from_millis(random.below(pause_ms))).await;
                 }
             }
         })
