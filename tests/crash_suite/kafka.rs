@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::traffic::Event;
-use crate::support::eventually;
+use crate::support::{LIMIT, patiently};
 
 const WAIT: Duration = Duration::from_secs(60);
 
@@ -87,12 +87,13 @@ impl Topic {
     /// Log start and end of every partition.
     pub fn watermarks(&self) -> BTreeMap<i32, (i64, i64)> {
         // A broker that is just coming back has no leaders yet, and a request that was under way when it fell may never
-        // be answered: it is asked again, by a client that remembers nothing.
+        // be answered: it is asked again, by a client that remembers nothing. Once in a dozen kills Kafka itself needs a
+        // minute to start.
         let marks = |partition| {
             let consumer = ClientConfig::new().set("bootstrap.servers", &self.brokers).create::<BaseConsumer>();
             consumer.expect("a consumer").fetch_watermarks(&self.name, partition, ANSWER).ok()
         };
-        let of = |partition| (partition, eventually("watermarks", || marks(partition)));
+        let of = |partition| (partition, patiently("watermarks", 3 * LIMIT, || marks(partition)));
         (0..self.partitions).map(of).collect()
     }
 

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::support::{PATIENCE, Services};
 
+/// A start that took longer is told with the server's log.
+const SLOW: Duration = Duration::from_secs(30);
+
 /// An instance of `tests/services` on ports of its own; removed when it is dropped.
 pub struct Servers {
     dir: tempfile::TempDir,
@@ -75,7 +78,14 @@ impl Servers {
 
     /// Brings it back, on the same port.
     pub fn up(&self, name: &str) {
+        let began = Instant::now();
         self.run(&["start-one", name]);
+        if began.elapsed() > SLOW && name == "kafka" {
+            let log = std::fs::read_to_string(self.dir.path().join("log/kafka.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(120)..];
+            println!("{name} was slow to start ({:?}):\n{}", began.elapsed(), last.join("\n"));
+        }
     }
 
     fn process(&self, name: &str) -> Option<String> {

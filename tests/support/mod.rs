@@ -32,13 +32,18 @@ pub fn unique(prefix: &str) -> String {
 pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer; panics with `what` when the limit is over.
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn eventually<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    patiently(what, LIMIT, ask)
+}
+
+/// [`eventually`], with another limit.
+pub fn patiently<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < LIMIT, "{what}: not within {LIMIT:?}");
+        assert!(began.elapsed() < limit, "{what}: not within {limit:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
