@@ -28,7 +28,7 @@ macro_rules! places {
         /// The names of all places.
         pub const ALL: &[&str] = &[$($place),*];
 
-        #[cfg(test)]
+        #[cfg(all(test, debug_assertions))]
         const PLACES: &[&str] = &[$(stringify!($place)),*];
     };
 }

@@ -1,5 +1,9 @@
 //! What operators see and do: checkpoints, moving the live position, the audit.
 
+use std::cmp::Ordering;
+
+use bytes::Bytes;
+
 use crate::core::batch::UNSEEN_DELETE;
 use crate::core::failure::Failure;
 use crate::core::plan::Counts;
@@ -107,10 +111,13 @@ async fn set_in_transaction<S: Statements>(
         claim::add_checkpoint(session, pipeline_key, at, incarnation, next_offset).await?;
         session.execute(sql::CHECKPOINT_FENCE.of(dialect), &key).await?;
     } else {
-        if let Some((stored, next)) = position(session, pipeline_key, at).await? {
-            if stored == incarnation && next > next_offset {
-                open_delete = Value::bytes(UNSEEN_DELETE);
-            }
+        if let Some((stored, next, open)) = position(session, pipeline_key, at).await? {
+            // Set to where it is, nothing is forgotten: the delete before it may have its null right there.
+            open_delete = match next.cmp(&next_offset) {
+                Ordering::Equal if stored == incarnation => open.map_or(Value::Null, Value::Bytes),
+                Ordering::Greater if stored == incarnation => Value::bytes(UNSEEN_DELETE),
+                _ => Value::Null,
+            };
             before = Some(format!("offset {next} of {stored}"));
         }
     }
@@ -128,14 +135,17 @@ async fn set_in_transaction<S: Statements>(
     Ok(())
 }
 
+/// Incarnation, next offset, and the key of a delete right before it.
 async fn position<S: Statements>(
     session: &mut S,
     pipeline_key: &str,
     at: &TopicPartition,
-) -> Result<Option<(String, i64)>, Failure> {
+) -> Result<Option<(String, i64, Option<Bytes>)>, Failure> {
     let Some(row) = claim::get_checkpoint(session, pipeline_key, at).await? else { return Ok(None) };
     let mut cells = Cells::new(row);
-    Ok(Some((cells.text()?, cells.int()?)))
+    let (incarnation, next) = (cells.text()?, cells.int()?);
+    let (_fence, _owner, _session) = (cells.int()?, cells.text()?, cells.text_or_null()?);
+    Ok(Some((incarnation, next, cells.bytes_or_null()?)))
 }
 
 /// Writes an act down. Runs inside the transaction of the act.

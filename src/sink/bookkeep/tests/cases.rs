@@ -161,6 +161,13 @@ pub(super) async fn a_topic_made_anew_is_refused_until_an_operator_moves_it(data
     set_offset(&mut session, "shop", &at("t", 0), "new", 2, "ann").await.expect("set back");
     let mine = reclaim(&mut session, "shop", "one", &partitions).await.expect("reclaim").claims;
     assert_eq!((mine[0].next_offset, mine[0].open_delete.as_deref()), (2, Some(UNSEEN_DELETE)));
+    // Set to where it is, it still lies behind the same delete.
+    let mut plan = move_by(&mine[0], 1);
+    plan.advances[0].open_delete = Some(Bytes::from_static(b"7"));
+    commit_plan(&mut session, &plan).await.expect("advance");
+    set_offset(&mut session, "shop", &at("t", 0), "new", 3, "ann").await.expect("set");
+    let mine = reclaim(&mut session, "shop", "one", &partitions).await.expect("reclaim").claims;
+    assert_eq!((mine[0].next_offset, mine[0].open_delete.as_deref()), (3, Some(&b"7"[..])));
     assert!(set_offset(&mut session, "shop", &at("t", 0), "new", -1, "ann").await.is_err());
 }
 
