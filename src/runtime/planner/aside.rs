@@ -55,18 +55,26 @@ impl Planner {
             Err(Refused::Database(failure)) => return Err(failure),
         };
         let reading = Reading { record, value: &value, incarnation, part: 0, parts: 1 };
-        if mapping.order == OrderPolicy::Source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
+        let by_source = mapping.order == OrderPolicy::Source;
+        if by_source && self.meet(builder, &reading, &event, lookup).await?.is_err() {
             return Ok(None);
         }
-        let empty = Bytes::new();
-        let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
-        let table = mapping.table.name().to_string();
-        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         if matches!(mapping.order, OrderPolicy::Columns(_)) {
             return Ok(None);
         }
+        let table = mapping.table.name().to_string();
+        let scope = scope_description(&mapping.order, &event.source, &event.position, &table, &record.at, incarnation);
         let scope = lookup.scope(scope).await?;
         let token = self.placed(&mapping.order, scope, &event, record);
+        if by_source {
+            // What regresses is not noted: the alarm would be silent from there on.
+            self.streamed = None;
+            let _ = token.map(|token| self.watch(record, &event, token));
+            let streamed = self.streamed.take();
+            self.ledgers.entry(record.at.clone()).or_default().raise(streamed);
+        }
+        let empty = Bytes::new();
+        let Ok(key) = mapping.event_key(&event, record.key.as_ref().unwrap_or(&empty), &value) else { return Ok(None) };
         Ok(token.map(|token| Mark { table, key, token }))
     }
 }

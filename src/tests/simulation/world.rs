@@ -125,6 +125,8 @@ impl World {
                 let (at, records) = &mut rest[pick];
                 match records.split_first() {
                     Some((record, others)) => {
+                        let value = record.value.as_ref().map(|value| format!("{value:?}"));
+                        tracing::trace!(at = %record.at, offset = record.offset, value, "written");
                         log.append(record.clone()).expect("a partition");
                         *records = others;
                     }
