@@ -189,8 +189,8 @@ fn rescoped(mut token: String, scopes: &[String]) -> String {
     token
 }
 
-/// An expression for a column as text.
-fn as_text(dialect: Dialect, column: &str, native: &str) -> String {
+/// An expression for a column as text: what the database itself makes of it, bytes as `0x…`. `native` is the name of its type there.
+pub fn as_text(dialect: Dialect, column: &str, native: &str) -> String {
     let name = dialect.ident(column);
     match dialect {
         Dialect::Postgres => format!("{name}::text"),

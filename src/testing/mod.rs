@@ -60,7 +60,7 @@ mod random;
 mod run;
 mod scenario;
 
-pub use contents::{Contents, Row};
+pub use contents::{Contents, Row, as_text};
 pub use converge::Divergence;
 pub use delivery::Delivery;
 pub use run::{Quarantined, Report};

@@ -10,6 +10,7 @@ use lastword::core::failure::Failure;
 use lastword::core::table::{TOKEN_COLUMN, TableName};
 use lastword::core::value::Value;
 use lastword::sink::{Session, Sink, Statements};
+use lastword::testing::as_text;
 
 use super::{service, unique};
 
@@ -165,17 +166,7 @@ impl Database {
 
     /// An expression for a column as text: what the database itself makes of it, bytes as `0x…`.
     pub fn as_text(&self, column: &str, native: &str) -> String {
-        let name = self.dialect.ident(column);
-        match self.dialect {
-            Dialect::Postgres => format!("{name}::text"),
-            Dialect::Sqlite => {
-                format!("case typeof({name}) when 'blob' then '0x' || lower(hex({name})) else cast({name} as text) end")
-            }
-            Dialect::Mysql if native.contains("binary") || native.contains("blob") => {
-                format!("concat('0x', lower(hex({name})))")
-            }
-            Dialect::Mysql => format!("cast({name} as char)"),
-        }
+        as_text(self.dialect, column, native)
     }
 
     /// Tables with their quoted names, by a name that is the same for one table always: those of the test, and lastword's

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
-
 use crate::core::batch::UNSEEN_DELETE;
 use crate::core::failure::Failure;
 use crate::core::plan::Counts;
@@ -111,15 +109,16 @@ async fn set_in_transaction<S: Statements>(
         claim::add_checkpoint(session, pipeline_key, at, incarnation, next_offset).await?;
         session.execute(sql::CHECKPOINT_FENCE.of(dialect), &key).await?;
     } else {
-        if let Some((stored, next, open)) = position(session, pipeline_key, at).await? {
-            // Set to where it is, nothing is forgotten: the delete before it may have its null right there.
-            open_delete = match next.cmp(&next_offset) {
-                Ordering::Equal if stored == incarnation => open.map_or(Value::Null, Value::Bytes),
-                Ordering::Greater if stored == incarnation => Value::bytes(UNSEEN_DELETE),
-                _ => Value::Null,
-            };
-            before = Some(format!("offset {next} of {stored}"));
-        }
+        let stored = claim::read_claim(session, pipeline_key, at).await?;
+        // Set to where it is, nothing is forgotten: the delete before it may have its null right there.
+        open_delete = match stored.next_offset.cmp(&next_offset) {
+            Ordering::Equal if *stored.incarnation == *incarnation => {
+                stored.open_delete.map_or(Value::Null, Value::Bytes)
+            }
+            Ordering::Greater if *stored.incarnation == *incarnation => Value::bytes(UNSEEN_DELETE),
+            _ => Value::Null,
+        };
+        before = Some(format!("offset {} of {}", stored.next_offset, stored.incarnation));
     }
     failpoint!(OFFSETS_RAISED);
     let mut other_topic = key.to_vec();
@@ -133,19 +132,6 @@ async fn set_in_transaction<S: Statements>(
     audit(session, who, "offsets set", &what, before.as_deref(), Some(&after)).await?;
     failpoint!(OFFSETS_AUDITED);
     Ok(())
-}
-
-/// Incarnation, next offset, and the key of a delete right before it.
-async fn position<S: Statements>(
-    session: &mut S,
-    pipeline_key: &str,
-    at: &TopicPartition,
-) -> Result<Option<(String, i64, Option<Bytes>)>, Failure> {
-    let Some(row) = claim::get_checkpoint(session, pipeline_key, at).await? else { return Ok(None) };
-    let mut cells = Cells::new(row);
-    let (incarnation, next) = (cells.text()?, cells.int()?);
-    let (_fence, _owner, _session) = (cells.int()?, cells.text()?, cells.text_or_null()?);
-    Ok(Some((incarnation, next, cells.bytes_or_null()?)))
 }
 
 /// Writes an act down. Runs inside the transaction of the act.

@@ -282,7 +282,11 @@ pub(super) async fn add_checkpoint<S: Statements>(
 }
 
 /// The raised row, read inside the transaction that holds its lock.
-async fn read_claim<S: Statements>(session: &mut S, pipeline_key: &str, at: &TopicPartition) -> Result<Claim, Failure> {
+pub(super) async fn read_claim<S: Statements>(
+    session: &mut S,
+    pipeline_key: &str,
+    at: &TopicPartition,
+) -> Result<Claim, Failure> {
     let row = get_checkpoint(session, pipeline_key, at).await?;
     let mut cells = Cells::new(row.ok_or_else(|| damaged("a checkpoint vanished while it was being claimed"))?);
     let (incarnation, next_offset, fence) = (cells.text()?, cells.int()?, cells.int()?);
@@ -295,7 +299,7 @@ async fn read_claim<S: Statements>(session: &mut S, pipeline_key: &str, at: &Top
 }
 
 /// `incarnation, next_offset, fence, owner, session, open_delete` of a checkpoint, and the parts of its top.
-pub(super) async fn get_checkpoint<S: Statements>(
+async fn get_checkpoint<S: Statements>(
     session: &mut S,
     pipeline_key: &str,
     at: &TopicPartition,

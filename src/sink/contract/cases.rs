@@ -6,10 +6,10 @@ mod claims;
 use std::sync::Arc;
 
 use super::Destination;
-use super::stand::{Del, KINDS, SHOP, Stand, Truncate, Up, at, changes, key, plan, token};
+use super::stand::{Del, KINDS, SHOP, Stand, Truncate, Up, at, changes, counts, key, plan, token};
 use crate::core::dialect::ddl;
 use crate::core::failure::Class;
-use crate::core::plan::{Cell, Orphan, Partial, Plan, TableOutcome, TablePlan, Upsert, UpsertGroup};
+use crate::core::plan::{Cell, Orphan, Partial, Plan, TablePlan, Upsert, UpsertGroup};
 use crate::core::table::{DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::TokenWriter;
 use crate::core::value::Value;
@@ -17,17 +17,6 @@ use crate::core::value::Value;
 pub(super) use super::orders::*;
 pub(super) use beside::*;
 pub(super) use claims::*;
-
-/// Applied, superseded by row, by tombstone, by truncate, change in the number of tombstones.
-fn counts(outcome: TableOutcome) -> (u64, u64, u64, u64, i64) {
-    (
-        outcome.applied,
-        outcome.superseded_by_row,
-        outcome.superseded_by_tombstone,
-        outcome.superseded_by_truncate,
-        outcome.tombstones_delta,
-    )
-}
 
 /// Invariants 2, 3 and 7.
 pub(super) async fn the_newest_change_has_the_last_word<D: Destination>(stand: &mut Stand<D>) {

@@ -13,6 +13,7 @@ mod stand;
 
 use crate::sink::bookkeep::tests::Database;
 use destination::Destination;
+pub(super) use stand::{advance, counts};
 
 /// Every case, at each of the places.
 macro_rules! suite {

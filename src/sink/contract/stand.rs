@@ -257,8 +257,19 @@ pub(super) fn plan(table: TablePlan) -> Plan {
     Plan { checkpoint_owner: SHOP.into(), pipeline: SHOP.into(), tables: vec![table], ..Plan::default() }
 }
 
+/// Applied, superseded by row, by tombstone, by truncate, change in the number of tombstones.
+pub(in crate::sink) fn counts(outcome: TableOutcome) -> (u64, u64, u64, u64, i64) {
+    (
+        outcome.applied,
+        outcome.superseded_by_row,
+        outcome.superseded_by_tombstone,
+        outcome.superseded_by_truncate,
+        outcome.tombstones_delta,
+    )
+}
+
 /// From a claim on by some records, the last one a delete whose null record may follow.
-pub(super) fn advance(claim: &Claim, records: i64) -> Advance {
+pub(in crate::sink) fn advance(claim: &Claim, records: i64) -> Advance {
     Advance {
         at: claim.at.clone(),
         fence: claim.fence,

@@ -26,6 +26,7 @@ use crate::core::plan::{Delete, Plan, TableOutcome, TablePlan, Upsert, UpsertGro
 use crate::core::table::{Contract, DeleteMode, TOKEN_COLUMN, Table, TableName, TokenStorage};
 use crate::core::token::{Token, TokenWriter};
 use crate::core::value::Value;
+use crate::sink::contract::counts;
 use crate::sink::{Statements, bookkeep};
 
 /// A variable of the test environment.
@@ -163,17 +164,6 @@ fn plan(tables: Vec<TablePlan>) -> Plan {
 
 async fn apply(session: &mut PostgresSession, plan: &Plan) -> TableOutcome {
     session.apply(plan).await.expect("applied").tables[0]
-}
-
-/// Applied, superseded by row, by tombstone, by truncate, change in the number of tombstones.
-fn counts(outcome: TableOutcome) -> (u64, u64, u64, u64, i64) {
-    (
-        outcome.applied,
-        outcome.superseded_by_row,
-        outcome.superseded_by_tombstone,
-        outcome.superseded_by_truncate,
-        outcome.tombstones_delta,
-    )
 }
 
 /// Rows as `id,text,position`, then tombstones as `id,position`.

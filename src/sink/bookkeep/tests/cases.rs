@@ -15,12 +15,13 @@ use crate::core::batch::UNSEEN_DELETE;
 use crate::core::dialect::Dialect;
 use crate::core::dialect::ddl::{self, Server};
 use crate::core::ledger::Top;
-use crate::core::plan::{Counts, LedgerEntry, Mark, QuarantinedRecord};
+use crate::core::plan::{LedgerEntry, Mark, QuarantinedRecord};
 use crate::core::record::{Headers, TopicPartition};
 use crate::core::table::{Contract, DeleteMode, Table, TableName, TokenStorage};
 use crate::core::token::TokenWriter;
 use crate::core::wire::{Field, TableSpec, WireType};
 use crate::sink::Session;
+use crate::sink::contract;
 
 pub(super) use epochs::*;
 
@@ -40,16 +41,7 @@ fn move_by(claim: &Claim, records: i64) -> Plan {
     Plan {
         checkpoint_owner: "shop".into(),
         pipeline: "shop".into(),
-        advances: vec![Advance {
-            at: claim.at.clone(),
-            fence: claim.fence,
-            from: claim.next_offset,
-            next: claim.next_offset + records,
-            counts: Counts { changes: records as u64, ..Counts::default() },
-            source_time_ms: Some(5),
-            open_delete: Some(Bytes::from_static(b"\0key")),
-            top: Top::default(),
-        }],
+        advances: vec![Advance { top: Top::default(), ..contract::advance(claim, records) }],
         ..Plan::default()
     }
 }
